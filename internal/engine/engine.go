@@ -1,0 +1,117 @@
+// Package engine holds the nouns of the Docker world as the rest of backupd uses them.
+//
+// The door to the Docker API is engine/docker; engine/dir is a folder of folders that stands in for an engine. What each user needs
+// of them it declares itself.
+package engine
+
+import (
+	"errors"
+	"path"
+	"strings"
+	"time"
+)
+
+// The errors that callers branch on. Implementations wrap them.
+var (
+	ErrNotFound    = errors.New("not found")
+	ErrConflict    = errors.New("in conflict with its present state") // already paused, not running, in use, ...
+	ErrUnreachable = errors.New("engine cannot be reached")
+)
+
+// Info is an engine's own account of itself.
+type Info struct {
+	ID      string
+	Name    string // of its host
+	Version string
+	Root    string // its data folder, as a path on its host
+}
+
+// Volume is a named volume.
+type Volume struct {
+	Name       string
+	Driver     string
+	Options    map[string]string // of the driver
+	Labels     map[string]string
+	Mountpoint string // folder with its content, as a path on the engine's host; "" where the driver tells none
+}
+
+// State is what a container is doing.
+type State string
+
+// The states of a container.
+const (
+	Created    State = "created"
+	Running    State = "running"
+	Paused     State = "paused"
+	Restarting State = "restarting"
+	Removing   State = "removing"
+	Exited     State = "exited"
+	Dead       State = "dead"
+)
+
+// Container is a container with all that decides how it is held, restarted and recognised.
+type Container struct {
+	ID          string
+	Name        string // without the API's leading slash
+	Image       string // as it was named
+	ImageID     string // digest of the image's configuration
+	Labels      map[string]string
+	State       State
+	Started     time.Time // of its present or last run; zero when it never ran
+	StopTimeout time.Duration
+	AutoRemove  bool   // deleted when it stops (--rm)
+	Health      string // "healthy", "unhealthy", "starting"; "" without a health check
+	Mounts      []Mount
+}
+
+// Mount is a place in a container where something of the outside shows.
+type Mount struct {
+	Volume      string // name; "" for a bind mount
+	Source      string // path on the engine's host
+	Destination string // path in the container
+	ReadOnly    bool
+}
+
+// Labels that docker compose gives to what it makes.
+const (
+	composeProject = "com.docker.compose.project"
+	composeService = "com.docker.compose.service"
+)
+
+// Project is the compose project that the container belongs to, or "".
+func (c Container) Project() string { return c.Labels[composeProject] }
+
+// Service is the compose service that the container belongs to, or "".
+func (c Container) Service() string { return c.Labels[composeService] }
+
+// Active tells whether processes of the container exist, so that they could write now or once they are resumed.
+func (c Container) Active() bool {
+	return c.State == Running || c.State == Paused || c.State == Restarting
+}
+
+// Mounting tells whether the container mounts the volume, by its name or by binding its folder or one inside it, and whether it
+// could write to it. One that binds a folder above (as file browsers, monitors and backupd itself do) is not a user of the volume.
+func (c Container) Mounting(v Volume) (mounts, writes bool) {
+	for _, m := range c.Mounts {
+		if m.Volume == v.Name || m.Volume == "" && v.Mountpoint != "" && within(m.Source, v.Mountpoint) {
+			mounts = true
+			writes = writes || !m.ReadOnly
+		}
+	}
+	return mounts, writes
+}
+
+func within(inner, outer string) bool {
+	inner, outer = path.Clean(inner), path.Clean(outer)
+	return inner == outer || strings.HasPrefix(inner, strings.TrimSuffix(outer, "/")+"/")
+}
+
+// Event is something that happened in an engine.
+type Event struct {
+	Type   string // "container" or "volume"
+	Action string // as the API names it: "start", "unpause", "die", "create", "mount", ...
+	ID     string // of the container, or name of the volume
+	Time   time.Time
+	// Attributes as the API gives them, labels of a container among them.
+	Attributes map[string]string
+}

@@ -1,0 +1,170 @@
+// Package snapshot says what a snapshot is: its identity, the keys of its objects on a target, and its manifest.
+//
+// It knows no storage: package catalog keeps snapshots in a store.
+package snapshot
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// Format is the version of the manifest that this program writes. It reads no newer one.
+const Format = 1
+
+// Grade says how still the data was while it was read.
+type Grade string
+
+// From the best to the worst.
+const (
+	Cold   Grade = "cold"   // no container that could write was running
+	Frozen Grade = "frozen" // every container that could write was held throughout
+	Still  Grade = "still"  // not held, but proven not to have moved
+	Fuzzy  Grade = "fuzzy"  // data may have moved while it was read
+)
+
+// Manifest is the commit of a snapshot: it is written after the archive, never changed, and holds no secret.
+type Manifest struct {
+	Format  int       `json:"format"`
+	ID      ID        `json:"id"`
+	Host    string    `json:"host"`
+	Owner   string    `json:"owner"` // of the host's state directory: tells apart two hosts under one name
+	Volume  string    `json:"volume"`
+	Taken   time.Time `json:"taken"` // the moment that the data is of, UTC
+	Program string    `json:"program"`
+
+	Quiesce string `json:"quiesce"` // what was asked for: pause, stop or none
+	Grade   Grade  `json:"grade"`   // what came of it
+	Held    []Held `json:"held"`
+
+	Archives []Archive `json:"archives"` // all that the data is read from; the snapshot's own first
+	Contents Contents  `json:"contents"`
+	Restore  Restore   `json:"restore"`
+}
+
+// Held is a container that was made to hold still, and for how long.
+type Held struct {
+	Container    string `json:"container"` // name
+	Milliseconds int64  `json:"ms"`
+}
+
+// Archive is one stored archive, in the folder of the snapshot's volume.
+type Archive struct {
+	ID     ID     `json:"id"`     // of the snapshot that wrote it
+	Size   int64  `json:"size"`   // bytes as stored
+	SHA256 string `json:"sha256"` // of the bytes as stored, hexadecimal
+	Plain  int64  `json:"plain"`  // bytes of the tar stream in it
+}
+
+// Contents counts what is in a snapshot, and what went otherwise than it should while it was read.
+type Contents struct {
+	Entries  int64 `json:"entries"` // files, folders, links, devices and pipes
+	Bytes    int64 `json:"bytes"`   // of the data of regular files, each hard link counted once
+	Vanished int64 `json:"vanished,omitempty"`
+	Resized  int64 `json:"resized,omitempty"`
+	Sockets  int64 `json:"sockets,omitempty"` // skipped, as they cannot be restored
+}
+
+// Restore is what it takes to make the volume again.
+type Restore struct {
+	Driver     string            `json:"driver,omitempty"`
+	Options    map[string]string `json:"options,omitempty"`
+	Withheld   []string          `json:"withheld,omitempty"` // names of options that carry credentials: to be given at restore
+	Labels     map[string]string `json:"labels,omitempty"`
+	Containers []Container       `json:"containers,omitempty"`
+}
+
+// Container is one that mounted the volume when it was backed up.
+type Container struct {
+	Name    string `json:"name"`
+	Image   string `json:"image"`
+	ImageID string `json:"image_id"` // digest of the image's configuration
+	Project string `json:"project,omitempty"`
+	Service string `json:"service,omitempty"`
+}
+
+// Ref says which snapshot this is the manifest of.
+func (m Manifest) Ref() Ref { return Ref{Host: m.Host, Volume: m.Volume, ID: m.ID} }
+
+// Good tells whether the data is as still as was asked for. Only good snapshots count for retention and as "latest".
+func (m Manifest) Good() bool { return m.Grade != Fuzzy || m.Quiesce == "none" }
+
+// StoredBytes is the size of the snapshot's own archive, and 0 when it wrote none.
+func (m Manifest) StoredBytes() int64 {
+	if len(m.Archives) > 0 && m.Archives[0].ID == m.ID {
+		return m.Archives[0].Size
+	}
+	return 0
+}
+
+// HeldMS is the longest that any container was held, in milliseconds.
+func (m Manifest) HeldMS() int64 {
+	var longest int64
+	for _, h := range m.Held {
+		longest = max(longest, h.Milliseconds)
+	}
+	return longest
+}
+
+// MaxManifest is the most bytes that a manifest may have.
+const MaxManifest = 4 << 20
+
+// Encode gives the manifest as it is stored.
+func (m Manifest) Encode() ([]byte, error) {
+	data, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("encode manifest %s: %w", m.ID, err)
+	}
+	return append(data, '\n'), nil
+}
+
+// Decode reads the manifest that should lie at ref, and trusts nothing in it: what is outside the format, of a newer one, or
+// speaks of another snapshot than ref is an error.
+func Decode(data []byte, ref Ref) (Manifest, error) {
+	var m Manifest
+	if err := json.Unmarshal(data, &m); err != nil {
+		return Manifest{}, fmt.Errorf("read manifest %s: %w", ref.ID, err)
+	}
+	if err := m.check(ref); err != nil {
+		return Manifest{}, fmt.Errorf("read manifest %s: %w", ref.ID, err)
+	}
+	return m, nil
+}
+
+func (m Manifest) check(ref Ref) error {
+	switch {
+	case m.Format > Format:
+		return fmt.Errorf("it has format %d and this program reads up to %d: use a newer backupd", m.Format, Format)
+	case m.Format < 1:
+		return fmt.Errorf("it has no format version")
+	case m.Ref() != ref:
+		return fmt.Errorf("it speaks of snapshot %s of volume %q on host %q, and lies where %s of %q on %q belongs",
+			m.ID, m.Volume, m.Host, ref.ID, ref.Volume, ref.Host)
+	case m.Taken.IsZero():
+		return fmt.Errorf("it does not say when the data was taken")
+	case m.Grade != Cold && m.Grade != Frozen && m.Grade != Still && m.Grade != Fuzzy:
+		return fmt.Errorf("grade %q is unknown", m.Grade)
+	case len(m.Archives) == 0:
+		return fmt.Errorf("it names no archive")
+	}
+	for _, a := range m.Archives {
+		if err := a.check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a Archive) check() error {
+	if _, err := ParseID(string(a.ID)); err != nil {
+		return fmt.Errorf("archive: %w", err)
+	}
+	if sum, err := hex.DecodeString(a.SHA256); err != nil || len(sum) != 32 {
+		return fmt.Errorf("archive %s: %q is not a SHA-256 digest", a.ID, a.SHA256)
+	}
+	if a.Size < 0 || a.Plain < 0 {
+		return fmt.Errorf("archive %s: a size is negative", a.ID)
+	}
+	return nil
+}

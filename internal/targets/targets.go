@@ -1,0 +1,41 @@
+// Package targets says what a place for backups is: keys and bytes, nothing else.
+//
+// The implementations are in packages below this one; all pass the suite in targetstest. What the keys mean is package
+// snapshot's to know.
+package targets
+
+import (
+	"context"
+	"io"
+	"iter"
+	"time"
+)
+
+// Store keeps objects under keys. A key is one or more path segments joined by "/", none of them empty, "." or "..".
+//
+// Every method may be called from several goroutines at once. An object that is not there is an error for which
+// errors.Is(err, fs.ErrNotExist) holds. Retrying what may pass by itself is the store's affair: an error is final.
+type Store interface {
+	// Put stores all of r under key. It is all or nothing, also when r fails or ctx ends: the key exists only once
+	// Put has returned nil, and is then durable. It never replaces: a key that exists already is fs.ErrExist, at
+	// the latest when r has been read.
+	Put(ctx context.Context, key string, r io.Reader) error
+
+	// Get reads n bytes from the offset off, or all from there on when n is negative. Reading beyond the end of the
+	// object gives what there is; an object that is cut off on the way is io.ErrUnexpectedEOF, never a quiet end.
+	Get(ctx context.Context, key string, off, n int64) (io.ReadCloser, error)
+
+	// List gives the objects whose keys begin with prefix, which is empty or ends with "/", sorted by key. Objects
+	// that were put or deleted while it runs may be there or not. The sequence ends at the first error.
+	List(ctx context.Context, prefix string) iter.Seq2[Object, error]
+
+	// Delete removes the object. Its absence is no error.
+	Delete(ctx context.Context, key string) error
+}
+
+// Object is what a listing tells of one object.
+type Object struct {
+	Key      string
+	Size     int64     // bytes
+	Modified time.Time // when it was put, by the store's clock
+}
