@@ -1,0 +1,152 @@
+package catalog
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/backupd/backupd/internal/snapshot"
+)
+
+// PutArchive stores the archive of a snapshot that is not committed yet.
+func (c *Catalog) PutArchive(ctx context.Context, ref snapshot.Ref, r io.Reader) error {
+	if err := c.store.Put(ctx, ref.Key(snapshot.ArchiveKind), r); err != nil {
+		return fmt.Errorf("store archive %s: %w", ref.ID, err)
+	}
+	return nil
+}
+
+// OpenArchive reads n bytes of an archive from the offset off; all from there on when n is negative.
+func (c *Catalog) OpenArchive(ctx context.Context, ref snapshot.Ref, off, n int64) (io.ReadCloser, error) {
+	r, err := c.store.Get(ctx, ref.Key(snapshot.ArchiveKind), off, n)
+	if err != nil {
+		return nil, fmt.Errorf("read archive %s: %w", ref.ID, err)
+	}
+	return r, nil
+}
+
+// Discard takes away the archive of a snapshot that will not be committed.
+func (c *Catalog) Discard(ctx context.Context, ref snapshot.Ref) error {
+	if err := c.store.Delete(ctx, ref.Key(snapshot.ArchiveKind)); err != nil {
+		return fmt.Errorf("remove archive %s: %w", ref.ID, err)
+	}
+	return nil
+}
+
+// Commit makes a snapshot exist. It asks the store first whether every archive that the manifest names is there, and whole.
+func (c *Catalog) Commit(ctx context.Context, m snapshot.Manifest) error {
+	if err := c.archivesThere(ctx, m); err != nil {
+		return fmt.Errorf("commit snapshot %s: %w", m.ID, err)
+	}
+	data, err := m.Encode()
+	if err != nil {
+		return err
+	}
+	if err := c.store.Put(ctx, m.Ref().Key(snapshot.ManifestKind), bytes.NewReader(data)); err != nil {
+		return fmt.Errorf("commit snapshot %s: %w", m.ID, err)
+	}
+	return nil
+}
+
+func (c *Catalog) archivesThere(ctx context.Context, m snapshot.Manifest) error {
+	sizes := map[string]int64{}
+	for object, err := range c.store.List(ctx, snapshot.VolumePrefix(m.Host, m.Volume)) {
+		if err != nil {
+			return err
+		}
+		sizes[object.Key] = object.Size
+	}
+	for _, a := range m.Archives {
+		ref := snapshot.Ref{Host: m.Host, Volume: m.Volume, ID: a.ID}
+		switch size, there := sizes[ref.Key(snapshot.ArchiveKind)]; {
+		case !there:
+			return fmt.Errorf("archive %s is not on the target", a.ID)
+		case size != a.Size:
+			return fmt.Errorf("archive %s has %d bytes on the target and %d were sent", a.ID, size, a.Size)
+		}
+	}
+	return nil
+}
+
+// Remove takes a snapshot away: the manifest first, so that it no longer exists whatever happens then; its archive only when no other
+// manifest names it, and all could be read.
+func (c *Catalog) Remove(ctx context.Context, ref snapshot.Ref) error {
+	key := ref.Key(snapshot.ManifestKind)
+	if err := c.store.Delete(ctx, key); err != nil {
+		return fmt.Errorf("remove snapshot %s: %w", ref.ID, err)
+	}
+	l, err := c.Volume(ctx, ref.Volume)
+	if err == nil {
+		err = l.Err()
+	}
+	if err == nil && !needed(l, ref.ID) {
+		err = c.Discard(ctx, ref)
+	}
+	if err == nil {
+		err = c.store.Delete(ctx, ref.Key(snapshot.PinKind))
+	}
+	if err == nil && c.cache != nil {
+		err = c.cache.Delete(ctx, key)
+	}
+	if err != nil {
+		return fmt.Errorf("clear away what was left of the removed snapshot %s: %w", ref.ID, err)
+	}
+	return nil
+}
+
+// looseAge is how old an archive without manifest must be before it goes. A run that is under way elsewhere is younger.
+const looseAge = 48 * time.Hour
+
+// Sweep takes away what runs that were cut off have left behind of a volume, and tells how much that was. Nothing goes while a
+// manifest of the volume cannot be read.
+func (c *Catalog) Sweep(ctx context.Context, volume string, now time.Time) (int, error) {
+	l, err := c.Volume(ctx, volume)
+	if err == nil {
+		err = l.Err()
+	}
+	if err != nil {
+		return 0, fmt.Errorf("sweep: %w", err)
+	}
+	swept := 0
+	for _, loose := range l.Loose {
+		// Both clocks must agree: the store's, and this host's, which is in the id.
+		old := now.Sub(loose.Modified) > looseAge && now.Sub(loose.Ref.ID.Time()) > looseAge
+		if !old || loose.Kind == snapshot.ArchiveKind && needed(l, loose.Ref.ID) {
+			continue
+		}
+		if err := c.store.Delete(ctx, loose.Ref.Key(loose.Kind)); err != nil {
+			return swept, fmt.Errorf("sweep %s%s: %w", loose.Ref.ID, loose.Kind, err)
+		}
+		swept++
+	}
+	return swept, nil
+}
+
+func needed(l Listing, archive snapshot.ID) bool {
+	return slices.ContainsFunc(l.Snapshots, func(s Snapshot) bool {
+		return slices.ContainsFunc(s.Archives, func(a snapshot.Archive) bool { return a.ID == archive })
+	})
+}
+
+// Pin keeps a snapshot whatever the retention policy says. Pinning twice is harmless.
+func (c *Catalog) Pin(ctx context.Context, ref snapshot.Ref) error {
+	err := c.store.Put(ctx, ref.Key(snapshot.PinKind), strings.NewReader(""))
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("pin snapshot %s: %w", ref.ID, err)
+	}
+	return nil
+}
+
+// Unpin leaves a snapshot to the retention policy again.
+func (c *Catalog) Unpin(ctx context.Context, ref snapshot.Ref) error {
+	if err := c.store.Delete(ctx, ref.Key(snapshot.PinKind)); err != nil {
+		return fmt.Errorf("unpin snapshot %s: %w", ref.ID, err)
+	}
+	return nil
+}

@@ -1,0 +1,162 @@
+package spool_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+	"testing/iotest"
+	"testing/synctest"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+	"pgregory.net/rapid"
+
+	"github.com/backupd/backupd/internal/spool"
+)
+
+func open(t testing.TB, dir string, limit int64, readers int) *spool.Spool {
+	t.Helper()
+	s, err := spool.New(dir, limit, readers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+func TestEveryReaderGetsTheWholeStream(t *testing.T) {
+	dir := t.TempDir()
+	rapid.Check(t, func(rt *rapid.T) {
+		data := rapid.SliceOfN(rapid.Byte(), 0, 5000).Draw(rt, "data")
+		limit := rapid.Int64Range(1, 6000).Draw(rt, "limit")
+		readers := rapid.IntRange(1, 3).Draw(rt, "readers")
+		piece := rapid.IntRange(1, 999).Draw(rt, "piece")
+		s, err := spool.New(dir, limit, readers)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		defer s.Close()
+		var g errgroup.Group
+		g.Go(func() error {
+			_, err := io.CopyBuffer(struct{ io.Writer }{s}, struct{ io.Reader }{bytes.NewReader(data)}, make([]byte, piece))
+			s.End(nil)
+			return err
+		})
+		for i, r := range s.Readers() {
+			g.Go(func() error {
+				var from io.Reader = r
+				if i == 1 {
+					from = iotest.OneByteReader(r)
+				}
+				got, err := io.ReadAll(from)
+				if err == nil && !bytes.Equal(got, data) {
+					err = errors.New("the stream came out different")
+				}
+				return err
+			})
+		}
+		if err := g.Wait(); err != nil {
+			rt.Fatal(err)
+		}
+	})
+}
+
+func TestTheWriterRunsAheadUpToTheLimitAndThenWaits(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, dir, 100, 2)
+		wrote := make(chan error, 1)
+		go func() {
+			_, err := s.Write(make([]byte, 150))
+			wrote <- err
+		}()
+		fast, slow := s.Readers()[0], s.Readers()[1]
+		if _, err := io.ReadFull(fast, make([]byte, 100)); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if len(wrote) != 0 {
+			t.Fatal("the writer did not wait for the slow reader")
+		}
+		if _, err := io.ReadFull(slow, make([]byte, 50)); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-wrote; err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestAReaderThatGivesUpIsNotWaitedFor(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, dir, 10, 2)
+		s.Readers()[0].Close()
+		go func() {
+			synctest.Wait()
+			s.Readers()[1].Close()
+		}()
+		if n, err := s.Write(make([]byte, 50)); !errors.Is(err, spool.ErrNoReader) || n != 10 {
+			t.Fatalf("wrote %d bytes with error %v, want 10 and %v", n, err, spool.ErrNoReader)
+		}
+	})
+}
+
+func TestAStreamThatFailsNeverLooksComplete(t *testing.T) {
+	boom := errors.New("boom")
+	s := open(t, t.TempDir(), 100, 1)
+	if _, err := s.Write([]byte("half")); err != nil {
+		t.Fatal(err)
+	}
+	s.End(boom)
+	s.End(nil) // too late to make it good
+	if _, err := io.ReadAll(s.Readers()[0]); !errors.Is(err, boom) {
+		t.Errorf("read gave %v, want %v", err, boom)
+	}
+	if _, err := s.Write([]byte("more")); !errors.Is(err, boom) {
+		t.Errorf("write gave %v, want %v", err, boom)
+	}
+}
+
+func TestNothingIsLeftOnDisk(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, 100, 1)
+	if _, err := s.Write([]byte("data")); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+		t.Errorf("found %v (%v) in the spool's folder", left, err)
+	}
+}
+
+func TestADiskThatFillsUpShrinksTheSpool(t *testing.T) {
+	dir := t.TempDir()
+	const disk = 1 << 20
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size="+strconv.Itoa(disk)); err != nil {
+		if os.Getenv("TEST_REQUIRE") == "all" {
+			t.Fatal(err)
+		}
+		t.Skipf("NOT RUN: a small disk cannot be mounted: %v", err)
+	}
+	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
+	s := open(t, dir, 1<<30, 1)
+	data := make([]byte, 5*disk+12345)
+	rand.NewChaCha8([32]byte{}).Read(data)
+	var g errgroup.Group
+	g.Go(func() error {
+		_, err := s.Write(data)
+		s.End(err)
+		return err
+	})
+	got, err := io.ReadAll(s.Readers()[0])
+	if err := errors.Join(err, g.Wait()); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, data) {
+		t.Error("the stream came out different")
+	}
+}
