@@ -1,0 +1,58 @@
+# What people type. `make` alone lists the targets.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+FUZZTIME ?= 30s
+
+.PHONY: help
+help: ## list the targets
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
+
+.PHONY: build
+build: ## bin/backupd, one static binary
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/backupd ./cmd/backupd
+
+.PHONY: demo
+demo: ## see the main job done for real, in about a minute
+	@test/means.sh run --only engine -- examples/demo/demo.sh
+
+# The tests set up their own engine, database and S3 server; tally prints what `go test` would and, last, what was not run.
+.PHONY: test
+test: ## all tests
+	test/means.sh run -- $(MAKE) --no-print-directory tests
+
+.PHONY: tests
+tests:
+	@race=-race missing=(); \
+	[ "$$(go env CGO_ENABLED)" = 1 ] || { race=; missing=("the race detector: no C compiler"); }; \
+	echo "go test $$race -shuffle=on ./..."; \
+	go test -json $$race -shuffle=on ./... | go run ./test/tally "$${missing[@]}"
+
+.PHONY: lint
+lint: ## formatting, vet, staticcheck, a tidy go.mod
+	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "gofmt -w these:"; echo "$$unformatted"; exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+	go mod tidy -diff
+
+# Not a part of lint: its database lies on the internet.
+.PHONY: vuln
+vuln: ## known vulnerabilities in what the program calls
+	go run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ./...
+
+.PHONY: fuzz
+fuzz: ## every fuzz test, FUZZTIME=30s each
+	@grep -rHoE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | while IFS=: read -r file func; do \
+		go test -run '^$$' -fuzz "^$${func#func }\$$" -fuzztime $(FUZZTIME) "./$$(dirname "$$file")"; \
+	done
+
+.PHONY: image
+image: build ## the container image backupd, from bin/backupd and nothing else
+	docker build --target prebuilt -t backupd .
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin
