@@ -1,0 +1,76 @@
+// Package importmap holds the map of what may import what, and the test that keeps the code to it. It has no code of its own.
+package importmap
+
+// layers is the map: rows from the top to the bottom, and in each row its packages with all that they import of ours. An import
+// goes down, to any row below; one within the row is marked with "=".
+// Names are those of folders, without "internal/". Only the program's own code counts, not its tests.
+//
+// A line that changes here is a decision about the shape of the program. Packages for tests stand on top, so that nothing of the
+// program can import them.
+const layers = `
+test
+	engine/enginetest       engine =faulttest
+	examples/demo/bank
+	faulttest
+	importmap
+	targets/memory          targets =faulttest
+	targets/targetstest     targets
+	systemd
+	test/tally
+	testenv
+
+wire
+	cmd/backupd
+
+run
+	daemon
+	restore
+
+flow
+	backup                  archive catalog engine plan quiesce retention snapshot spool
+
+plan
+	plan
+	config
+
+part
+	access                  engine
+	catalog                 durable snapshot targets
+	engine/dir
+	engine/docker
+	ledger                  durable
+	quiesce                 engine snapshot
+	retention               snapshot
+	spool
+	targets/local           durable targets
+	targets/s3              targets
+
+leaf
+	archive
+	durable
+	engine
+	schedule
+	snapshot
+	targets
+`
+
+// doors says which packages may import a thing from outside: each has one door, so that the rest of the program does not depend on
+// its types, its errors and its fashions. Tests have their own.
+var doors = map[string][]string{
+	"github.com/aws/":                      {"targets/s3"},
+	"github.com/docker/docker/":            {"engine/docker", "testenv"},
+	"github.com/google/renameio/":          {"durable"},
+	"github.com/kelseyhightower/envconfig": {"config"},
+	"github.com/klauspost/compress/":       {"archive"},
+	"github.com/lmittmann/tint":            {"cmd/backupd"},
+	"github.com/robfig/cron/":              {"schedule"},
+	"github.com/spf13/cobra":               {"cmd/backupd"},
+	"github.com/vbauerster/mpb/":           {"cmd/backupd"},
+	"modernc.org/sqlite":                   {"examples/demo/bank"},
+}
+
+// embedded is what cmd/backupd imports for what it brings along: an image from scratch and a bare machine have neither.
+var embedded = []string{
+	"time/tzdata",
+	"golang.org/x/crypto/x509roots/fallback", // used where the machine has no CA roots
+}
