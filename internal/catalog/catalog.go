@@ -1,7 +1,7 @@
 // Package catalog keeps the snapshots of one host in one store: it commits them, lists them, pins them and takes them away.
 //
 // Its order of writes and removals is what makes "a manifest means a whole archive" true. It trusts nothing that lies in the
-// store. It takes no locks: who writes or removes holds the lock of the volume.
+// store. A Catalog takes no locks itself: who writes or removes holds those of the volume (Locks), often over more than one call.
 package catalog
 
 import (

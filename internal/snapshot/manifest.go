@@ -38,6 +38,9 @@ type Manifest struct {
 	Grade   Grade  `json:"grade"`   // what came of it
 	Held    []Held `json:"held"`
 
+	// Suspect says why the content is not believed to be what the volume should hold; "" when nothing is wrong with it.
+	Suspect string `json:"suspect,omitempty"`
+
 	Archives []Archive `json:"archives"` // all that the data is read from; the snapshot's own first
 	Contents Contents  `json:"contents"`
 	Restore  Restore   `json:"restore"`
@@ -59,12 +62,15 @@ type Archive struct {
 
 // Contents counts what is in a snapshot, and what went otherwise than it should while it was read.
 type Contents struct {
-	Entries  int64 `json:"entries"` // files, folders, links, devices and pipes
+	Entries  int64 `json:"entries"` // files, folders (the volume's own too), links, devices and pipes
 	Bytes    int64 `json:"bytes"`   // of the data of regular files, each hard link counted once
 	Vanished int64 `json:"vanished,omitempty"`
 	Resized  int64 `json:"resized,omitempty"`
 	Sockets  int64 `json:"sockets,omitempty"` // skipped, as they cannot be restored
 }
+
+// Empty tells whether there is nothing but the volume's own folder.
+func (c Contents) Empty() bool { return c.Entries <= 1 }
 
 // Restore is what it takes to make the volume again.
 type Restore struct {
@@ -87,8 +93,9 @@ type Container struct {
 // Ref says which snapshot this is the manifest of.
 func (m Manifest) Ref() Ref { return Ref{Host: m.Host, Volume: m.Volume, ID: m.ID} }
 
-// Good tells whether the data is as still as was asked for. Only good snapshots count for retention and as "latest".
-func (m Manifest) Good() bool { return m.Grade != Fuzzy || m.Quiesce == "none" }
+// Good tells whether the data is as still as was asked for and not suspect. Only good snapshots count for retention and as
+// "latest".
+func (m Manifest) Good() bool { return m.Suspect == "" && (m.Grade != Fuzzy || m.Quiesce == "none") }
 
 // StoredBytes is the size of the snapshot's own archive, and 0 when it wrote none.
 func (m Manifest) StoredBytes() int64 {

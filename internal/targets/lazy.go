@@ -1,0 +1,83 @@
+package targets
+
+import (
+	"context"
+	"io"
+	"iter"
+	"sync"
+)
+
+// Lazy gives a Store that is opened by its first use, and again by the next one when that failed. So a target that is not there when
+// the program starts is an error of the runs that miss it, and of nothing else.
+func Lazy(open func(ctx context.Context) (Store, error)) Store {
+	return &lazy{open: open}
+}
+
+type lazy struct {
+	open func(ctx context.Context) (Store, error)
+
+	mu    sync.Mutex
+	store Store // nil until it was opened
+}
+
+func (l *lazy) get(ctx context.Context) (Store, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.store == nil {
+		store, err := l.open(ctx)
+		if err != nil {
+			return nil, err
+		}
+		l.store = store
+	}
+	return l.store, nil
+}
+
+func (l *lazy) Put(ctx context.Context, key string, r io.Reader) error {
+	store, err := l.get(ctx)
+	if err != nil {
+		return err
+	}
+	return store.Put(ctx, key, r)
+}
+
+func (l *lazy) Get(ctx context.Context, key string, off, n int64) (io.ReadCloser, error) {
+	store, err := l.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return store.Get(ctx, key, off, n)
+}
+
+func (l *lazy) List(ctx context.Context, prefix string) iter.Seq2[Object, error] {
+	store, err := l.get(ctx)
+	if err != nil {
+		return func(yield func(Object, error) bool) { yield(Object{}, err) }
+	}
+	return store.List(ctx, prefix)
+}
+
+func (l *lazy) Delete(ctx context.Context, key string) error {
+	store, err := l.get(ctx)
+	if err != nil {
+		return err
+	}
+	return store.Delete(ctx, key)
+}
+
+// Checker is a Store that can tell, without leaving a trace, whether it could take an object now. Its errors are for people.
+type Checker interface {
+	Check(ctx context.Context) error
+}
+
+// Check asks a store that can be asked.
+func (l *lazy) Check(ctx context.Context) error {
+	store, err := l.get(ctx)
+	if err != nil {
+		return err
+	}
+	if c, ok := store.(Checker); ok {
+		return c.Check(ctx)
+	}
+	return nil
+}
