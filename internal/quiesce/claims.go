@@ -2,6 +2,7 @@ package quiesce
 
 import (
 	"context"
+	"maps"
 	"sync"
 )
 
@@ -50,12 +51,9 @@ func (c *claims) try(h *Hold, ids []string) (freed <-chan struct{}, ok bool) {
 func (c *claims) drop(h *Hold) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for id, owner := range c.owner {
-		if owner == h {
-			delete(c.owner, id)
-		}
-	}
-	if c.freed != nil {
+	claimed := len(c.owner)
+	maps.DeleteFunc(c.owner, func(_ string, owner *Hold) bool { return owner == h })
+	if len(c.owner) < claimed {
 		close(c.freed)
 		c.freed = make(chan struct{})
 	}

@@ -3,18 +3,190 @@ package quiesce
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/backupd/backupd/internal/engine"
+	"github.com/backupd/backupd/internal/snapshot"
 )
 
 // Hold is a set of containers that hold still.
-type Hold struct{ lost chan struct{} }
+type Hold struct {
+	keeper *Keeper
+	req    Request
+	doubts *doubts
+	watch  *watch
+	held   []*held
+	plan   Plan // of the last look
 
-// Hold makes the containers hold still that the request is about.
-func (k *Keeper) Hold(ctx context.Context, req Request) (*Hold, error) {
-	return nil, errors.ErrUnsupported
+	limit *time.Timer
+	taken chan struct{} // closed when all are held, or letting go has to begin
+
+	once   sync.Once
+	report Report
+	err    error
 }
 
-// Lost is closed when the data may move although the hold has not been released.
-func (h *Hold) Lost() <-chan struct{} { return h.lost }
+// Hold makes the containers hold still that use the request's volumes. After an error none is held any more by this call. Whoever
+// gets a Hold releases it, best with defer. Waiting for containers of another hold does not count against the limit.
+func (k *Keeper) Hold(ctx context.Context, req Request) (*Hold, error) {
+	h := &Hold{keeper: k, req: req, doubts: &doubts{}, taken: make(chan struct{})}
+	if req.mode() != None {
+		h.doubts.lost = make(chan struct{})
+	}
+	h.watch = k.follow(ctx, req, h.doubts)
+	err := h.take(ctx)
+	close(h.taken)
+	if err != nil {
+		h.doubts.note(err.Error())
+		_, unheld := h.Release(ctx)
+		return nil, errors.Join(err, unheld)
+	}
+	h.watch.complete()
+	if k.blind {
+		h.doubts.note("the containers that use the volume cannot be seen")
+	}
+	for _, c := range h.plan.Active {
+		h.doubts.note(fmt.Sprintf("container %q ran and could write", c.Name))
+	}
+	return h, nil
+}
 
-// Release lets all containers go.
-func (h *Hold) Release(ctx context.Context) (Report, error) { return Report{}, errors.ErrUnsupported }
+// Lost is closed when the data may move although the hold has not been released: the limit passed, or somebody else resumed a
+// container, or nobody can tell. A reader should stop. It is never closed in mode None.
+func (h *Hold) Lost() <-chan struct{} { return h.doubts.lost }
+
+// Release lets all containers go that the hold made hold still and nobody else has taken over, in the reverse order. It tries them
+// all, over again for minutes while the engine does not answer, and does so although ctx has ended. Once is enough: further calls
+// give the same.
+func (h *Hold) Release(ctx context.Context) (Report, error) {
+	h.once.Do(func() { h.report, h.err = h.end(context.WithoutCancel(ctx)) })
+	return h.report, h.err
+}
+
+func (h *Hold) end(ctx context.Context) (Report, error) {
+	if h.limit != nil {
+		h.limit.Stop()
+	}
+	if len(h.doubts.all()) == 0 {
+		h.lastLook(ctx)
+	}
+	err := h.letGo(ctx)
+	h.watch.close(slices.ContainsFunc(h.held, func(t *held) bool { return t.resumed }))
+	h.keeper.claims.drop(h)
+	return h.result(), err
+}
+
+// lastLook makes sure that what was held still is.
+func (h *Hold) lastLook(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second) // the containers are held meanwhile
+	defer cancel()
+	after, err := h.keeper.eng.Containers(ctx)
+	if err != nil {
+		h.doubts.note(fmt.Sprintf("the containers could not be looked at before they were let go: %v", err))
+		return
+	}
+	for _, reason := range moved(h.req, h.steps(), h.plan, h.keeper.self, after) {
+		h.doubts.note(reason)
+	}
+}
+
+func (h *Hold) result() Report {
+	reasons := h.doubts.all()
+	r := Report{Grade: grade(h.steps(), h.plan.Paused, reasons), Reasons: reasons}
+	for _, t := range h.held {
+		r.Held = append(r.Held, snapshot.Held{Container: t.Container.Name, Milliseconds: max(0, t.lasted.Milliseconds())})
+	}
+	return r
+}
+
+func (h *Hold) steps() []Step {
+	steps := make([]Step, 0, len(h.held))
+	for _, t := range h.held {
+		steps = append(steps, t.Step)
+	}
+	return steps
+}
+
+// take looks at the containers and holds what is not held yet, until a look finds nothing more: one may start between a look and
+// the moment that all are held.
+func (h *Hold) take(ctx context.Context) error {
+	const looks = 5
+	for left := looks; left > 0; {
+		containers, err := h.keeper.eng.Containers(ctx)
+		if err != nil {
+			return fmt.Errorf("list containers: %w", err)
+		}
+		if h.plan, err = Select(h.req, containers, h.keeper.self); err != nil {
+			return err
+		}
+		steps := h.subtractHeld()
+		h.learn(containers)
+		waited, err := h.claim(ctx, steps)
+		if err != nil {
+			return err
+		}
+		if waited { // and whatever was seen before may have changed
+			continue
+		}
+		for _, c := range h.plan.Paused {
+			h.watch.expect(c, paused)
+		}
+		if len(steps) == 0 {
+			return nil
+		}
+		for _, s := range steps {
+			if err := h.hold(ctx, s); err != nil {
+				return err
+			}
+		}
+		left--
+	}
+	return errors.New("containers that use the volume keep starting while others are being held")
+}
+
+// subtractHeld gives the steps of the plan that are still to be done, and takes out of its paused containers those that this hold
+// paused.
+func (h *Hold) subtractHeld() []Step {
+	mine := func(c engine.Container) bool {
+		return slices.ContainsFunc(h.held, func(t *held) bool { return t.Container.ID == c.ID })
+	}
+	h.plan.Paused = slices.DeleteFunc(h.plan.Paused, mine)
+	return slices.DeleteFunc(slices.Clone(h.plan.Steps), func(s Step) bool { return mine(s.Container) })
+}
+
+// learn notes which run of each container was held: one that has another run at the end was started in between.
+func (h *Hold) learn(containers []engine.Container) {
+	for _, c := range containers {
+		for _, t := range h.held {
+			if t.Container.ID == c.ID && t.Container.Started.IsZero() {
+				t.Container.Started = c.Started
+			}
+		}
+	}
+}
+
+// claim makes the containers this hold's own, paused ones too, which another hold may have paused. One that holds some already must
+// not wait for others, or two could wait for each other.
+func (h *Hold) claim(ctx context.Context, steps []Step) (waited bool, err error) {
+	var ids []string
+	for _, s := range steps {
+		ids = append(ids, s.Container.ID)
+	}
+	for _, c := range h.plan.Paused {
+		ids = append(ids, c.ID)
+	}
+	if len(h.held) == 0 {
+		h.keeper.claims.drop(h)
+		if waited, err = h.keeper.claims.wait(ctx, h, ids); err != nil {
+			return waited, fmt.Errorf("wait for containers that are held for another volume: %w", err)
+		}
+		return waited, nil
+	}
+	if _, ok := h.keeper.claims.try(h, ids); !ok {
+		return false, errors.New("a container started that is held for another volume: try again later")
+	}
+	return false, nil
+}

@@ -65,15 +65,17 @@ type Report struct {
 
 // Options are what a Keeper knows of its surroundings.
 type Options struct {
-	Self string // id of the container that this program runs in, or a prefix of it; "" outside of containers
-	Log  *slog.Logger
-	Now  func() time.Time
+	Self  string // id of the container that this program runs in, or a prefix of it; "" outside of containers
+	Blind bool   // the engine does not see who uses its volumes, so nothing can be said about how still they are
+	Log   *slog.Logger
+	Now   func() time.Time
 }
 
 // Keeper makes holds. Two holds of one Keeper never have a container in common: the second waits for the first.
 type Keeper struct {
 	eng    Engine
 	self   string
+	blind  bool
 	log    *slog.Logger
 	now    func() time.Time
 	claims claims
@@ -81,5 +83,8 @@ type Keeper struct {
 
 // New gives a Keeper that works on eng.
 func New(eng Engine, o Options) *Keeper {
-	return &Keeper{eng: eng, self: o.Self, log: o.Log, now: o.Now}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Keeper{eng: eng, self: o.Self, blind: o.Blind, log: o.Log, now: o.Now}
 }
