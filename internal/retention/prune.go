@@ -1,0 +1,66 @@
+package retention
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/backupd/backupd/internal/snapshot"
+)
+
+// Remover removes one snapshot. One that is not there is no error.
+type Remover interface {
+	Remove(ctx context.Context, ref snapshot.Ref) error
+}
+
+// Prune removes the snapshots of the volume that the verdicts do not keep, oldest first, and tells which are gone. One that cannot
+// be removed does not keep the others from being; all errors come back together. It stops between two snapshots when ctx ends.
+//
+// The verdicts must be about all snapshots of the volume, with the same now that they were decided by. They are not trusted:
+// where they would take what stays under every policy, nothing is removed.
+func Prune(ctx context.Context, from Remover, host, volume string, verdicts []Verdict, now time.Time) (removed []snapshot.ID, err error) {
+	if err := check(verdicts, now); err != nil {
+		return nil, fmt.Errorf("prune volume %q: nothing removed: %w", volume, err)
+	}
+	doomed := slices.DeleteFunc(slices.Clone(verdicts), func(v Verdict) bool { return v.Keep })
+	slices.SortFunc(doomed, func(a, b Verdict) int { return cmp.Or(a.Taken.Compare(b.Taken), cmp.Compare(a.ID, b.ID)) })
+	var errs []error
+	for _, v := range doomed {
+		if ctx.Err() != nil {
+			errs = append(errs, fmt.Errorf("prune volume %q: %w", volume, context.Cause(ctx)))
+			break
+		}
+		if err := from.Remove(ctx, snapshot.Ref{Host: host, Volume: volume, ID: v.ID}); err != nil {
+			errs = append(errs, fmt.Errorf("remove snapshot %s of volume %q: %w", v.ID, volume, err))
+			continue
+		}
+		removed = append(removed, v.ID)
+	}
+	return removed, errors.Join(errs...)
+}
+
+// check knows nothing of policies and of how Decide works, so that a mistake there cannot cost the last good snapshot.
+func check(verdicts []Verdict, now time.Time) error {
+	ids := map[snapshot.ID]bool{}
+	var newest *Verdict
+	for i, v := range verdicts {
+		switch {
+		case ids[v.ID]:
+			return fmt.Errorf("two verdicts about snapshot %s", v.ID)
+		case v.Pinned && !v.Keep:
+			return fmt.Errorf("verdict against snapshot %s, which is pinned", v.ID)
+		case inFuture(v.Snapshot, now) && !v.Keep:
+			return fmt.Errorf("verdict against snapshot %s, which is dated in the future", v.ID)
+		case v.Good && !inFuture(v.Snapshot, now) && (newest == nil || v.Taken.After(newest.Taken)):
+			newest = &verdicts[i]
+		}
+		ids[v.ID] = true
+	}
+	if newest != nil && !newest.Keep {
+		return fmt.Errorf("verdict against snapshot %s, the newest good one", newest.ID)
+	}
+	return nil
+}
