@@ -1,0 +1,98 @@
+package access
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/backupd/backupd/internal/engine"
+)
+
+// A scratch volume is known by both its name and its label, so that no other is ever removed.
+const (
+	scratchPrefix = "backupd-scratch-"
+	scratchLabel  = "backupd.scratch"
+	scratchKind   = "probe"
+)
+
+// prove gives the folder of the engine's volumes, which is proven once: a new volume with a name that nobody can guess appears in it.
+func (p *Proven) prove(ctx context.Context) (root string, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.root != "" {
+		return p.root, nil
+	}
+	if err := p.sweep(ctx); err != nil {
+		return "", err
+	}
+	if root, err = p.probe(ctx); err != nil {
+		return "", fmt.Errorf("prove that the engine's volumes are on this host: %w", err)
+	}
+	p.root = root
+	return root, nil
+}
+
+func (p *Proven) probe(ctx context.Context) (root string, err error) {
+	var random [16]byte
+	if _, err := io.ReadFull(p.entropy, random[:]); err != nil {
+		return "", fmt.Errorf("name a scratch volume: %w", err)
+	}
+	name := scratchPrefix + hex.EncodeToString(random[:])
+	// Also when making it failed: the engine may have made it all the same.
+	defer func() { err = errors.Join(err, p.remove(ctx, name)) }()
+	v, err := p.eng.CreateVolume(ctx, engine.Volume{
+		Name: name, Driver: "local", Labels: map[string]string{scratchLabel: scratchKind},
+	})
+	if err != nil {
+		return "", fmt.Errorf("make scratch volume %s: %w", name, err)
+	}
+	if filepath.Base(v.Mountpoint) != "_data" || filepath.Base(filepath.Dir(v.Mountpoint)) != name || !filepath.IsAbs(v.Mountpoint) {
+		return "", fmt.Errorf("the engine keeps scratch volume %s at %q, which names no folder for volumes", name, v.Mountpoint)
+	}
+	root = filepath.Dir(filepath.Dir(v.Mountpoint))
+	return root, missing(isFolder(v.Mountpoint), root)
+}
+
+// missing says what to do about a scratch volume that does not show.
+func missing(err error, root string) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("a volume made in the engine does not show in %s: either the engine is on another host, or backupd runs in a "+
+			"container without that folder: give it -v %[1]s:%[1]s:ro (without :ro for restores): %w", root, err)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("run backupd as root: %w", err)
+	}
+	return err
+}
+
+func (p *Proven) remove(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	defer cancel()
+	if err := p.eng.RemoveVolume(ctx, name); err != nil && !errors.Is(err, engine.ErrNotFound) {
+		return fmt.Errorf("remove scratch volume %s: %w", name, err)
+	}
+	return nil
+}
+
+// sweep removes the scratch volumes of probes that were killed. A probe of another backupd that is under way right now fails by that,
+// and is tried anew with its next path.
+func (p *Proven) sweep(ctx context.Context) error {
+	volumes, err := p.eng.Volumes(ctx)
+	if err != nil {
+		return fmt.Errorf("look for old scratch volumes: %w", err)
+	}
+	for _, v := range volumes {
+		if strings.HasPrefix(v.Name, scratchPrefix) && v.Labels[scratchLabel] == scratchKind {
+			if err := p.remove(ctx, v.Name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
