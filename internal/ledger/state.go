@@ -26,35 +26,75 @@ type State struct {
 
 // Volume is what is remembered of one volume.
 type Volume struct {
-	Labels      map[string]map[string]string `json:"labels,omitempty"`      // that containers gave, by their names: see plan.Remember
+	Labels      map[string]map[string]string `json:"labels,omitempty"`      // that containers gave, by their names
 	FirstSeen   time.Time                    `json:"first_seen,omitzero"`   // as an enrolled volume
 	LastRun     time.Time                    `json:"last_run,omitzero"`     // when it began
-	LastEnd     time.Time                    `json:"last_end,omitzero"`     // when the run that began at LastRun was over
 	LastSuccess time.Time                    `json:"last_success,omitzero"` // when a good snapshot was last stored on any target
 	LastError   string                       `json:"last_error,omitempty"`  // of the last run; "" when all of it went well
 	Failures    int                          `json:"failures,omitempty"`    // runs in a row that did not go well
 }
 
-// Ran remembers a run that is over. A run that stored a snapshot on one target and failed on another is a success and has an error.
-func (s *State) Ran(volume string, began, ended time.Time, failure error, stored bool) {
-	v := s.Volumes[volume]
-	v.LastRun, v.LastEnd = began, ended
-	v.LastError, v.Failures = "", 0
-	if failure != nil {
-		v.LastError = clip(failure.Error(), maxError)
-		v.Failures = s.Volumes[volume].Failures + 1
-	}
-	if stored {
-		v.LastSuccess = ended
-	}
-	s.Set(volume, v)
+// Seen remembers since when a volume is known. Only the first time counts.
+func (s *State) Seen(volume string, now time.Time) {
+	s.change(volume, func(v *Volume) {
+		if v.FirstSeen.IsZero() {
+			v.FirstSeen = now.UTC()
+		}
+	})
 }
 
-// Set remembers v under a volume's name.
-func (s *State) Set(volume string, v Volume) {
+// Began remembers that a run begins. Until Ended says better it counts as one that failed: a crash in it is not without a trace.
+func (s *State) Began(volume string, now time.Time) {
+	s.change(volume, func(v *Volume) {
+		v.LastRun, v.LastError = now.UTC(), "the run did not come to its end"
+		v.Failures++
+	})
+}
+
+// Ended remembers how the run that began last came out. One that stored a snapshot on one target and failed on another has both.
+func (s *State) Ended(volume string, now time.Time, failure error, stored bool) {
+	s.change(volume, func(v *Volume) {
+		if stored {
+			v.LastSuccess = now.UTC()
+		}
+		if failure != nil {
+			v.LastError = clip(failure.Error(), maxError)
+		} else {
+			v.LastError, v.Failures = "", 0
+		}
+	})
+}
+
+// Ran is Began and Ended at once, for a run that nobody else needs to know of while it goes on.
+func (s *State) Ran(volume string, began, ended time.Time, failure error, stored bool) {
+	s.Began(volume, began)
+	s.Ended(volume, ended, failure, stored)
+}
+
+// Label remembers which labels containers give to volumes, in place of what it knew: by volume, then by container.
+func (s *State) Label(labels map[string]map[string]map[string]string) {
+	for volume := range s.Volumes {
+		s.change(volume, func(v *Volume) { v.Labels = nil })
+	}
+	for volume, given := range labels {
+		s.change(volume, func(v *Volume) { v.Labels = given })
+	}
+}
+
+// Forget forgets the volumes that are gone, once nothing has happened to them since before: volumes without a name of their own come
+// and go by the thousand, while one that is back after an hour should find its place again.
+func (s *State) Forget(gone func(volume string) bool, before time.Time) {
+	maps.DeleteFunc(s.Volumes, func(name string, v Volume) bool {
+		return v.FirstSeen.Before(before) && v.LastRun.Before(before) && gone(name)
+	})
+}
+
+func (s *State) change(volume string, change func(*Volume)) {
 	if s.Volumes == nil {
 		s.Volumes = make(map[string]Volume)
 	}
+	v := s.Volumes[volume]
+	change(&v)
 	s.Volumes[volume] = v
 }
 
