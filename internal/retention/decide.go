@@ -37,7 +37,7 @@ type Verdict struct {
 // Days, weeks, months and years are those of zone's clock; of the hour that it repeats in autumn both count.
 func Decide(p Policy, snaps []Snapshot, now time.Time, zone *time.Location) []Verdict {
 	snaps = slices.Clone(snaps)
-	slices.SortFunc(snaps, func(a, b Snapshot) int { return cmp.Or(b.Taken.Compare(a.Taken), cmp.Compare(b.ID, a.ID)) })
+	slices.SortFunc(snaps, newestFirst)
 	j := judge{policy: p, now: now, buckets: p.buckets(zone)}
 	verdicts := make([]Verdict, 0, len(snaps))
 	for _, s := range snaps {
@@ -50,6 +50,8 @@ func Decide(p Policy, snaps []Snapshot, now time.Time, zone *time.Location) []Ve
 	}
 	return verdicts
 }
+
+func newestFirst(a, b Snapshot) int { return cmp.Or(b.Taken.Compare(a.Taken), cmp.Compare(b.ID, a.ID)) }
 
 // judge has snapshots come by from the newest to the oldest.
 type judge struct {

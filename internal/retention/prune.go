@@ -1,7 +1,6 @@
 package retention
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,7 +25,7 @@ func Prune(ctx context.Context, from Remover, host, volume string, verdicts []Ve
 		return nil, fmt.Errorf("prune volume %q: nothing removed: %w", volume, err)
 	}
 	doomed := slices.DeleteFunc(slices.Clone(verdicts), func(v Verdict) bool { return v.Keep })
-	slices.SortFunc(doomed, func(a, b Verdict) int { return cmp.Or(a.Taken.Compare(b.Taken), cmp.Compare(a.ID, b.ID)) })
+	slices.SortFunc(doomed, func(a, b Verdict) int { return newestFirst(b.Snapshot, a.Snapshot) })
 	var errs []error
 	for _, v := range doomed {
 		if ctx.Err() != nil {
@@ -54,7 +53,7 @@ func check(verdicts []Verdict, now time.Time) error {
 			return fmt.Errorf("verdict against snapshot %s, which is pinned", v.ID)
 		case inFuture(v.Snapshot, now) && !v.Keep:
 			return fmt.Errorf("verdict against snapshot %s, which is dated in the future", v.ID)
-		case v.Good && !inFuture(v.Snapshot, now) && (newest == nil || v.Taken.After(newest.Taken)):
+		case v.Good && !inFuture(v.Snapshot, now) && (newest == nil || newestFirst(v.Snapshot, newest.Snapshot) < 0):
 			newest = &verdicts[i]
 		}
 		ids[v.ID] = true
