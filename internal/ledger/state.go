@@ -29,9 +29,10 @@ type Volume struct {
 	Labels      map[string]map[string]string `json:"labels,omitempty"`      // that containers gave, by their names
 	FirstSeen   time.Time                    `json:"first_seen,omitzero"`   // as an enrolled volume
 	LastRun     time.Time                    `json:"last_run,omitzero"`     // when it began
+	LastEnd     time.Time                    `json:"last_end,omitzero"`     // when the last run that came to its end did
 	LastSuccess time.Time                    `json:"last_success,omitzero"` // when a good snapshot was last stored on any target
 	LastError   string                       `json:"last_error,omitempty"`  // of the last run; "" when all of it went well
-	Failures    int                          `json:"failures,omitempty"`    // runs in a row that did not go well
+	Failures    int                          `json:"failures,omitempty"`    // runs in a row that stored no good snapshot
 }
 
 // Seen remembers since when a volume is known. Only the first time counts.
@@ -51,24 +52,18 @@ func (s *State) Began(volume string, now time.Time) {
 	})
 }
 
-// Ended remembers how the run that began last came out. One that stored a snapshot on one target and failed on another has both.
+// Ended remembers how the run that began last came out. One that stored a good snapshot on one target and failed on another is a
+// success with an error: its volume need not be read again.
 func (s *State) Ended(volume string, now time.Time, failure error, stored bool) {
 	s.change(volume, func(v *Volume) {
-		if stored {
-			v.LastSuccess = now.UTC()
-		}
+		v.LastEnd, v.LastError = now.UTC(), ""
 		if failure != nil {
 			v.LastError = clip(failure.Error(), maxError)
-		} else {
-			v.LastError, v.Failures = "", 0
+		}
+		if stored {
+			v.LastSuccess, v.Failures = now.UTC(), 0
 		}
 	})
-}
-
-// Ran is Began and Ended at once, for a run that nobody else needs to know of while it goes on.
-func (s *State) Ran(volume string, began, ended time.Time, failure error, stored bool) {
-	s.Began(volume, began)
-	s.Ended(volume, ended, failure, stored)
 }
 
 // Label remembers which labels containers give to volumes, in place of what it knew: by volume, then by container.
