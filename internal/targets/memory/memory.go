@@ -39,18 +39,13 @@ func New() *Store { return &Store{Now: time.Now, objects: map[string]object{}} }
 
 // Put is described at targets.Store. Its effect, which faults come before or after, is that the key appears.
 func (s *Store) Put(ctx context.Context, key string, r io.Reader) error {
-	if err := targets.CheckKey(key); err != nil {
-		return fmt.Errorf("put: %w", err)
-	}
 	data, err := io.ReadAll(reader{ctx, r})
 	if err != nil {
 		return fmt.Errorf("put %s: %w", key, err)
 	}
-	return s.call(ctx, "put "+key, func() error {
-		s.mu.Lock()
-		defer s.mu.Unlock()
+	return s.call(ctx, "put", key, func() error {
 		if _, ok := s.objects[key]; ok {
-			return fmt.Errorf("put %s: %w", key, fs.ErrExist)
+			return fs.ErrExist
 		}
 		s.objects[key] = object{data: data, modified: s.Now()}
 		return nil
@@ -76,12 +71,10 @@ func (s *Store) Get(ctx context.Context, key string, off, n int64) (io.ReadClose
 		return nil, fmt.Errorf("get %s: offset %d: %w", key, off, fs.ErrInvalid)
 	}
 	var data []byte
-	err := s.call(ctx, "get "+key, func() error {
-		s.mu.Lock()
-		defer s.mu.Unlock()
+	err := s.call(ctx, "get", key, func() error {
 		o, ok := s.objects[key]
 		if !ok {
-			return fmt.Errorf("get %s: %w", key, fs.ErrNotExist)
+			return fs.ErrNotExist
 		}
 		data = o.data
 		return nil
@@ -113,12 +106,7 @@ func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[targets.Objec
 }
 
 func (s *Store) list(ctx context.Context, prefix string) (found []targets.Object, err error) {
-	if err := targets.CheckPrefix(prefix); err != nil {
-		return nil, fmt.Errorf("list: %w", err)
-	}
-	err = s.call(ctx, "list "+prefix, func() error {
-		s.mu.Lock()
-		defer s.mu.Unlock()
+	err = s.call(ctx, "list", prefix, func() error {
 		for _, key := range slices.Sorted(maps.Keys(s.objects)) {
 			if o := s.objects[key]; strings.HasPrefix(key, prefix) {
 				found = append(found, targets.Object{Key: key, Size: int64(len(o.data)), Modified: o.modified})
@@ -131,19 +119,33 @@ func (s *Store) list(ctx context.Context, prefix string) (found []targets.Object
 
 // Delete is described at targets.Store.
 func (s *Store) Delete(ctx context.Context, key string) error {
-	return s.call(ctx, "delete "+key, func() error {
-		s.mu.Lock()
-		defer s.mu.Unlock()
+	return s.call(ctx, "delete", key, func() error {
 		delete(s.objects, key)
 		return nil
 	})
 }
 
-func (s *Store) call(ctx context.Context, name string, effect func() error) error {
-	if ctx.Err() != nil {
-		return fmt.Errorf("%s: %w", name, context.Cause(ctx))
+// call is one call of the store, with its faults: key is the key, or the prefix of a listing.
+func (s *Store) call(ctx context.Context, op, key string, effect func() error) error {
+	check := targets.CheckKey
+	if op == "list" {
+		check = targets.CheckPrefix
 	}
-	return s.Faults.Call(ctx, name, effect)
+	err := s.Faults.Call(ctx, op+" "+key, func() error {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err := check(key); err != nil {
+			return err
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return effect()
+	})
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", op, key, err)
+	}
+	return nil
 }
 
 // Alter makes damage behind the store's back: change gets a copy of the object's bytes, nil when there is no object, and what it
