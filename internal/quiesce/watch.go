@@ -175,6 +175,8 @@ func (w *watch) seeKnown(ev engine.Event) bool {
 		k.phase = stopped
 	case k.phase == leaving && resumes:
 		close(w.over)
+	case (k.phase == paused || k.phase == stopped) && resumes && !w.stands: // of a restart before it was held, or the next look finds it running
+		k.phase, k.told = coming, false
 	case k.phase == paused && (resumes || ev.Action == "die"), k.phase == stopped && resumes:
 		w.doubts.lose(fmt.Sprintf("somebody else let container %q go (%s)", k.name, ev.Action))
 	}

@@ -1,0 +1,178 @@
+package quiesce_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/backupd/backupd/internal/engine"
+	"github.com/backupd/backupd/internal/faulttest"
+	"github.com/backupd/backupd/internal/quiesce"
+	"github.com/backupd/backupd/internal/snapshot"
+)
+
+// Whichever call fails, before or after it took effect, or is cut off by the end of the context: what ran runs, and nothing else was
+// started.
+func TestAfterAnyFaultAllContainersRun(t *testing.T) {
+	for _, req := range []quiesce.Request{
+		{Volumes: []engine.Volume{data}, Mode: quiesce.Pause, Limit: time.Hour},
+		{Volumes: []engine.Volume{data}, Mode: quiesce.Stop, Limit: time.Hour},
+		{Volumes: []engine.Volume{data}, Readers: true},
+	} {
+		name := fmt.Sprintf("%s, readers %v", req.Mode, req.Readers)
+		calls := walk(t, name, req, &faulttest.Injector{})
+		if calls < 8 {
+			t.Fatalf("%s: a run without faults makes %d calls", name, calls)
+		}
+		for at := 1; at <= calls; at++ {
+			for _, kind := range faulttest.Kinds {
+				walk(t, fmt.Sprintf("%s, call %d fails %s", name, at, kind), req, &faulttest.Injector{At: at, Kind: kind})
+			}
+		}
+	}
+}
+
+// walk holds and lets go once with the fault, and gives the number of calls that took.
+func walk(t *testing.T, name string, req quiesce.Request, faults *faulttest.Injector) (calls int) {
+	t.Run(name, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			faults.Cancel = cancel
+			w := newWorld(shop()...)
+			w.faults = faults
+			h, err := w.keeper().Hold(ctx, req)
+			if err == nil {
+				_, err = h.Release(ctx)
+				if err != nil {
+					t.Errorf("let go with error: %v", err)
+				}
+			} else if !errors.Is(err, faulttest.ErrInjected) && !errors.Is(err, context.Canceled) && !strings.Contains(err.Error(), "injected") {
+				t.Errorf("hold: %v", err)
+			}
+			time.Sleep(10 * time.Minute) // nothing may happen late
+			want := states{"app": engine.Running, "db": engine.Running, "viewer": engine.Running, "old": engine.Exited}
+			if diff := cmp.Diff(want, w.states()); diff != "" {
+				t.Errorf("after calls %q: %s", faults.Calls(), diff)
+			}
+			calls = len(faults.Calls())
+		})
+	})
+	return calls
+}
+
+// A call whose answer never came may take effect after it was given up. It is waited for.
+func TestLateEffects(t *testing.T) {
+	for _, mode := range []quiesce.Mode{quiesce.Pause, quiesce.Stop} {
+		t.Run(mode.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(shop()...)
+				k := quiesce.New(&late{w}, quiesce.Options{Now: time.Now})
+				_, err := k.Hold(t.Context(), quiesce.Request{Volumes: []engine.Volume{data}, Mode: mode})
+				if !errors.Is(err, engine.ErrUnreachable) {
+					t.Fatalf("hold: %v", err)
+				}
+				time.Sleep(time.Minute)
+				if s := w.states()["app"]; s != engine.Running {
+					t.Errorf("app is %s", s)
+				}
+			})
+		})
+	}
+}
+
+// late gives no answer to the calls that would hold the app, and does what they asked for 3 s later.
+type late struct{ *world }
+
+func (l *late) Pause(ctx context.Context, id string) error {
+	if id != "app" {
+		return l.world.Pause(ctx, id)
+	}
+	time.AfterFunc(3*time.Second, func() { _ = l.do("pause", id) }) // the test looks at the state
+	return engine.ErrUnreachable
+}
+
+func (l *late) Stop(ctx context.Context, id string, timeout time.Duration) error {
+	if id != "app" {
+		return l.world.Stop(ctx, id, timeout)
+	}
+	time.AfterFunc(3*time.Second, func() { _ = l.do("stop", id) })
+	return engine.ErrUnreachable
+}
+
+// One container that cannot be resumed keeps no other waiting, and is named.
+func TestRefusalToResume(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(shop()...)
+		refusing := &refusesToStart{world: w, id: "db"}
+		k := quiesce.New(refusing, quiesce.Options{Now: time.Now})
+		h, err := k.Hold(t.Context(), quiesce.Request{Volumes: []engine.Volume{data}, Mode: quiesce.Stop})
+		must(t, err)
+		begun := time.Now()
+		report, err := h.Release(t.Context())
+		if err == nil || !strings.Contains(err.Error(), `start container "db": port is taken`) {
+			t.Errorf("error %v", err)
+		}
+		if took := time.Since(begun); took > 30*time.Second {
+			t.Errorf("gave up after %s", took)
+		}
+		if report.Grade != snapshot.Cold || w.states()["app"] != engine.Running {
+			t.Errorf("grade %s (%v), app is %s", report.Grade, report.Reasons, w.states()["app"])
+		}
+		if report.Held[0].Milliseconds > 5000 {
+			t.Errorf("app was held for %d ms", report.Held[0].Milliseconds)
+		}
+	})
+}
+
+type refusesToStart struct {
+	*world
+	id string
+}
+
+func (r *refusesToStart) Start(ctx context.Context, id string) error {
+	if id == r.id {
+		return errors.New("port is taken")
+	}
+	return r.world.Start(ctx, id)
+}
+
+// Somebody else may pause, stop or remove a container just before the call that would hold it. Then it is not this hold's to resume.
+func TestSomebodyElseIsFaster(t *testing.T) {
+	for name, tt := range map[string]struct {
+		action string
+		after  engine.State
+		grade  snapshot.Grade
+	}{
+		"pauses":  {"pause", engine.Paused, snapshot.Frozen},
+		"stops":   {"stop", engine.Exited, snapshot.Frozen},
+		"removes": {"remove", "", snapshot.Frozen},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(shop()...)
+				w.on = func(call, id string) {
+					if call == "pause" && id == "app" {
+						must(t, w.do(tt.action, "db"))
+					}
+				}
+				h, err := w.keeper().Hold(t.Context(), quiesce.Request{Volumes: []engine.Volume{data}, Mode: quiesce.Pause})
+				must(t, err)
+				report, err := h.Release(t.Context())
+				must(t, err)
+				if report.Grade != tt.grade || len(report.Held) != 1 {
+					t.Errorf("%s (%v), held %v", report.Grade, report.Reasons, report.Held)
+				}
+				if got := w.states()["db"]; got != tt.after {
+					t.Errorf("db is %q, want %q", got, tt.after)
+				}
+			})
+		})
+	}
+}
