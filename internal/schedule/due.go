@@ -18,7 +18,7 @@ func (s Schedule) Due(last, now time.Time) time.Time {
 	switch {
 	case next.IsZero():
 		return next
-	case last.After(now) && last.Sub(now) > s.tolerance(next):
+	case last.Sub(now) > s.tolerance(next):
 		return now
 	case next.After(now):
 		return next
@@ -37,10 +37,8 @@ func (s Schedule) latest(first, now time.Time) time.Time {
 		return first.Add(now.Sub(first) / s.every * s.every)
 	}
 	// Times are whole seconds. The search is for the first of them after which nothing comes up to now.
-	seconds := sort.Search(int(now.Unix()-first.Unix()), func(i int) bool {
-		return s.Next(first.Add(time.Duration(i) * time.Second)).After(now)
-	})
-	return first.Add(time.Duration(seconds) * time.Second)
+	second := func(i int) time.Time { return time.Unix(first.Unix()+int64(i), 0).In(s.zone) }
+	return second(sort.Search(int(now.Unix()-first.Unix()), func(i int) bool { return s.Next(second(i)).After(now) }))
 }
 
 // Retry is how long to wait before a run is tried again that failed this many times in a row, and whether to try again at all

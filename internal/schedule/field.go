@@ -36,7 +36,7 @@ func kinds() [fieldCount]kind {
 // field is the values that a field names: those that are written, and those drawn by H.
 type field struct {
 	written uint64 // as robfig/cron has them
-	draws   []span // one at most
+	drawn   span   // by H; its step is 0 when there is none
 }
 
 // span is where H draws from, low to high, and how far apart its values are: as far as the span is long where H is one value.
@@ -45,11 +45,13 @@ type span struct{ low, high, step uint }
 // mask is the field's values once H is settled by a number drawn at random.
 func (f field) mask(draw uint64) uint64 {
 	mask := f.written
-	for _, s := range f.draws {
-		choices := min(s.high-s.low+1, s.step)
-		for v := s.low + uint(draw%uint64(choices)); v <= s.high; v += s.step {
-			mask |= 1 << v
-		}
+	s := f.drawn
+	if s.step == 0 {
+		return mask
+	}
+	choices := min(s.high-s.low+1, s.step)
+	for v := s.low + uint(draw%uint64(choices)); v <= s.high; v += s.step {
+		mask |= 1 << v
 	}
 	return mask
 }
@@ -67,16 +69,16 @@ func parseField(i int, text string) (field, error) {
 }
 
 func (f *field) add(i int, k kind, item string) error {
-	if strings.HasPrefix(item, "H") {
-		s, err := parseDraw(k, item)
-		if err == nil && len(f.draws) > 0 {
-			err = errors.New("more than one H")
-		}
-		f.draws = append(f.draws, s)
+	if !strings.HasPrefix(item, "H") {
+		written, err := parseWritten(i, k, item)
+		f.written |= written
 		return err
 	}
-	written, err := parseWritten(i, k, item)
-	f.written |= written
+	if f.drawn.step > 0 {
+		return errors.New("more than one H")
+	}
+	var err error
+	f.drawn, err = parseDraw(k, item)
 	return err
 }
 
