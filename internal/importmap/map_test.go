@@ -20,25 +20,26 @@ test
 	testenv
 
 wire
-	cmd/backupd
+	cmd/backupd             access archive backup catalog config daemon discovery durable engine engine/dir engine/docker ledger plan quiesce restore snapshot targets targets/local targets/s3
 
 run
-	daemon
-	restore
+	daemon                  backup engine ledger plan schedule
+	restore                 archive catalog engine quiesce snapshot
 
 flow
 	backup                  archive catalog engine plan quiesce retention snapshot spool
+	discovery               engine ledger plan
 
 plan
-	plan
+	plan                    archive engine quiesce retention schedule snapshot spelling
 	config
 
 part
 	access                  engine
 	catalog                 durable snapshot targets
-	engine/dir
-	engine/docker
-	ledger                  durable
+	engine/dir              engine
+	engine/docker           engine
+	ledger                  durable snapshot
 	quiesce                 engine snapshot
 	retention               snapshot
 	spool
@@ -51,6 +52,7 @@ leaf
 	engine
 	schedule
 	snapshot
+	spelling
 	targets
 `
 

@@ -126,4 +126,3 @@ func run(pkg, test, result, output string) []event {
 }
 
 func passed(pkg string) event { return event{Action: "pass", Package: pkg} }
-
