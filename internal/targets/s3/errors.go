@@ -1,0 +1,160 @@
+package s3
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+)
+
+// answer is what the server said: its code, or what its HTTP status stands for where there is no text (HEAD), and "" where
+// there was no answer at all.
+func answer(err error) (code string, status int) {
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		code = api.ErrorCode()
+	}
+	var response *smithyhttp.ResponseError
+	if errors.As(err, &response) {
+		status = response.HTTPStatusCode()
+	}
+	return code, status
+}
+
+// isAbsent tells whether the object is not there. A bucket that is not there is another matter: nothing can be said of the object.
+func isAbsent(err error) bool {
+	code, _ := answer(err)
+	return code == "NoSuchKey" || code == "NotFound"
+}
+
+// kind is the error of package fs that callers branch on; nil for none of them.
+func kind(op string, err error) error {
+	code, status := answer(err)
+	switch {
+	case isAbsent(err):
+		return fs.ErrNotExist
+	case op == "put" && (code == "PreconditionFailed" || status == http.StatusPreconditionFailed):
+		return fs.ErrExist
+	case status == http.StatusUnauthorized || status == http.StatusForbidden:
+		return fs.ErrPermission
+	}
+	return nil
+}
+
+// wrap says what was attempted on which thing, the server's words, and how to mend what is often wrong.
+func (s *Store) wrap(op, key string, err error) error {
+	what := fmt.Sprintf("%s s3://%s/%s%s", op, s.at.bucket, s.at.prefix, key)
+	if reason := plain(err); reason != "" {
+		err = &failure{reason: reason + s.hint(err), kind: kind(op, err), cause: err}
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// failure has short words for an error of the SDK, whose own are a list of layers and numbers.
+type failure struct {
+	reason      string
+	kind, cause error
+}
+
+func (f *failure) Error() string { return f.reason }
+
+func (f *failure) Unwrap() []error {
+	if f.kind == nil {
+		return []error{f.cause}
+	}
+	return []error{f.kind, f.cause}
+}
+
+// plain is empty for errors that are not the SDK's.
+func plain(err error) string {
+	var api smithy.APIError
+	var op *smithy.OperationError
+	switch code, status := answer(err); {
+	case errors.As(err, &api) && api.ErrorMessage() != "" && api.ErrorMessage() != code:
+		return fmt.Sprintf("%s: %s", code, strings.TrimSuffix(api.ErrorMessage(), "."))
+	case code != "":
+		return fmt.Sprintf("%s (HTTP %d)", code, status)
+	case errors.As(err, &op):
+		return innermost(op.Err)
+	}
+	return ""
+}
+
+// innermost leaves out what the layers of the SDK add: numbers of attempts, empty request ids, and the URL with all its parameters.
+func innermost(err error) string {
+	if u := (*url.Error)(nil); errors.As(err, &u) {
+		return u.Err.Error()
+	}
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err.Error()
+		}
+		err = inner
+	}
+}
+
+// mend says how to mend what the server refuses, by its code.
+func mend(code string) string {
+	switch code {
+	case "NoSuchBucket":
+		return "create the bucket, or correct its name in the target's URL"
+	case "InvalidBucketName":
+		return "correct the bucket's name in the target's URL"
+	case "InvalidAccessKeyId":
+		return "the server does not know this access key: check AWS_ACCESS_KEY_ID or ~/.aws/credentials"
+	case "SignatureDoesNotMatch":
+		return "the secret key is wrong: check AWS_SECRET_ACCESS_KEY or ~/.aws/credentials"
+	case "ExpiredToken":
+		return "the temporary credentials have ended: get new ones"
+	case "InvalidToken":
+		return "AWS_SESSION_TOKEN does not belong to the access key"
+	case "AccessDenied", "Forbidden":
+		return "the access key needs s3:ListBucket, s3:GetObject, s3:PutObject, s3:AbortMultipartUpload and s3:DeleteObject"
+	case "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "MovedPermanently", "PermanentRedirect":
+		return "is the bucket in another region? set region= in the target's URL"
+	case "RequestTimeTooSkewed":
+		return "the clock of this machine, or the server's, is wrong"
+	}
+	return ""
+}
+
+func (s *Store) hint(err error) string {
+	code, _ := answer(err)
+	text := mend(code)
+	switch {
+	case text != "" || errors.Is(err, context.Canceled):
+	case errors.Is(err, errNoCredentials):
+		text = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or use ~/.aws/credentials"
+	case errors.As(err, new(*net.DNSError)) && s.at.endpoint != "" && !s.at.pathStyle:
+		text = "is the endpoint right? a server without a name for each bucket needs path-style=true in the target's URL"
+	case errors.As(err, new(net.Error)):
+		text = "is the endpoint right, and does this machine reach it?"
+	}
+	if text == "" {
+		return ""
+	}
+	return " (" + text + ")"
+}
+
+// errNoCredentials marks that the SDK's chain found none.
+var errNoCredentials = errors.New("no credentials were found")
+
+// credentials are those of the SDK's chain.
+type credentials struct{ aws.CredentialsProvider }
+
+func (c credentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	found, err := c.CredentialsProvider.Retrieve(ctx)
+	if err != nil && ctx.Err() == nil {
+		err = fmt.Errorf("%w: %w", errNoCredentials, err)
+	}
+	return found, err
+}

@@ -1,0 +1,118 @@
+package s3
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/backupd/backupd/internal/targets"
+)
+
+// location is what a target's URL says.
+type location struct {
+	bucket      string
+	prefix      string // of all keys; empty or ending with "/"
+	endpoint    string // empty for AWS's own
+	region      string // empty for what the SDK's chain says
+	pathStyle   bool
+	partSize    int64 // bytes; 0 for parts that grow with the object
+	concurrency int   // parts of one object on their way at once
+	conditional bool  // whether the server is asked not to replace
+}
+
+func parse(u *url.URL) (location, error) {
+	l := location{bucket: u.Host, concurrency: 2, conditional: true}
+	switch {
+	case u.Scheme != "s3" || u.Opaque != "":
+		return l, errors.New("it has to look like s3://bucket/prefix")
+	case u.User != nil:
+		return l, errors.New("credentials do not belong in it: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or use ~/.aws/credentials")
+	case u.Fragment != "":
+		return l, fmt.Errorf("what is #%s to mean? (write # as %%23)", u.Fragment)
+	case l.bucket == "" || strings.ContainsAny(l.bucket, ":[]"):
+		return l, fmt.Errorf("%q is no name of a bucket", l.bucket)
+	}
+	if prefix := strings.Trim(u.Path, "/"); prefix != "" {
+		if err := targets.CheckKey(prefix); err != nil {
+			return l, err
+		}
+		l.prefix = prefix + "/"
+	}
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return l, err
+	}
+	parameters := l.parameters()
+	for name, values := range query {
+		set, ok := parameters[name]
+		if !ok {
+			names := slices.Sorted(maps.Keys(parameters))
+			return l, fmt.Errorf("unknown parameter %q: there are %s", name, strings.Join(names, ", "))
+		}
+		if len(values) > 1 {
+			return l, fmt.Errorf("parameter %s is given more than once", name)
+		}
+		if err := set(values[0]); err != nil {
+			return l, fmt.Errorf("parameter %s: %w", name, err)
+		}
+	}
+	return l, nil
+}
+
+// parameters sets what may stand after the "?".
+func (l *location) parameters() map[string]func(value string) error {
+	return map[string]func(value string) error{
+		"endpoint":    func(v string) error { l.endpoint = v; return checkEndpoint(v) },
+		"region":      func(v string) error { l.region = v; return nil },
+		"path-style":  func(v string) (err error) { l.pathStyle, err = yesNo(v); return err },
+		"conditional": func(v string) (err error) { l.conditional, err = yesNo(v); return err },
+		"part-size":   func(v string) (err error) { l.partSize, err = parsePartSize(v); return err },
+		"concurrency": func(v string) (err error) { l.concurrency, err = parseConcurrency(v); return err },
+	}
+}
+
+func checkEndpoint(value string) error {
+	u, err := url.Parse(value)
+	switch {
+	case err != nil:
+		return err
+	case u.User != nil:
+		return errors.New("credentials do not belong in it")
+	case u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.RawQuery != "" || u.Fragment != "":
+		return fmt.Errorf("%q does not look like https://s3.example.com", value)
+	}
+	return nil
+}
+
+func yesNo(value string) (bool, error) {
+	switch value {
+	case "true":
+		return true, nil
+	case "false":
+		return false, nil
+	}
+	return false, fmt.Errorf("%q is neither true nor false", value)
+}
+
+// The bounds are those of S3 below, and above what anybody wants to see in memory, several times.
+func parsePartSize(value string) (int64, error) {
+	n, err := humanize.ParseBytes(value)
+	if err != nil || n < 5<<20 || n > 512<<20 {
+		return 0, fmt.Errorf("%q is not a size from 5MiB to 512MiB", value)
+	}
+	return int64(n), nil
+}
+
+func parseConcurrency(value string) (int, error) {
+	n, err := strconv.Atoi(value)
+	if err != nil || n < 1 || n > 16 {
+		return 0, fmt.Errorf("%q is not a number from 1 to 16", value)
+	}
+	return n, nil
+}

@@ -1,0 +1,176 @@
+package s3
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	maxParts = 10_000 // of S3; 234 GiB in parts that grow
+
+	smallestPart = 8 << 20
+	largestPart  = 32 << 20
+	growEvery    = 2000 // parts, of which each is then twice as large
+
+	// budget is what the parts that are on their way may take, unless the URL gives their size; there are always two.
+	budget = 64 << 20
+)
+
+// sizeOfPart is the size of a part in bytes, counting from 1. How long an object will be is not known when its first part is sent.
+func (l location) sizeOfPart(number int) int {
+	if l.partSize > 0 {
+		return int(l.partSize)
+	}
+	return min(smallestPart<<min((number-1)/growEvery, 10), largestPart)
+}
+
+// buffers is how many parts of that size may be in memory: one that is being filled, and those on their way.
+func (l location) buffers(size int) int {
+	if l.partSize > 0 {
+		return l.concurrency + 1
+	}
+	return max(2, min(l.concurrency+1, budget/size))
+}
+
+// multipart uploads first, which is a whole part, and all of r after it.
+func (u *upload) multipart(ctx context.Context, first []byte, r io.Reader) (err error) {
+	out, err := u.store.client.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{
+		Bucket: &u.store.at.bucket, Key: u.store.key(u.key), Metadata: u.metadata(), ChecksumAlgorithm: types.ChecksumAlgorithmCrc32c,
+	})
+	if err != nil {
+		return u.failed(err)
+	}
+	u.id = out.UploadId
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, u.abort(ctx))
+		}
+	}()
+	parts, err := u.parts(ctx, first, r)
+	if err != nil {
+		return err
+	}
+	return u.complete(ctx, parts)
+}
+
+// parts sends the parts. The buffers are what bounds how many are on their way.
+func (u *upload) parts(ctx context.Context, buf []byte, r io.Reader) ([]*types.CompletedPart, error) {
+	var parts []*types.CompletedPart
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		pool := newPool(u.store.at.buffers(len(buf)))
+		for n, err := len(buf), error(nil); n > 0; {
+			if len(parts) == maxParts {
+				return u.failed(fmt.Errorf("it is longer than %d parts can be: set part-size= in the target's URL", maxParts))
+			}
+			part := &types.CompletedPart{PartNumber: aws.Int32(int32(len(parts) + 1))}
+			parts = append(parts, part)
+			data := buf[:n]
+			g.Go(func() error {
+				defer pool.put(data)
+				return u.send(ctx, part, data)
+			})
+			if err == io.EOF {
+				return nil
+			}
+			if buf, err = pool.take(ctx, u.store.at, len(parts)+1); err != nil {
+				return err
+			}
+			if n, err = fill(ctx, r, buf); err != nil && err != io.EOF {
+				return u.unread(err)
+			}
+		}
+		return nil
+	})
+	err := g.Wait()
+	return parts, err
+}
+
+// send uploads one part and notes what the server says to it.
+func (u *upload) send(ctx context.Context, part *types.CompletedPart, data []byte) error {
+	part.ChecksumCRC32C = checksum(data)
+	out, err := u.store.client.UploadPart(ctx, &s3.UploadPartInput{
+		Bucket: &u.store.at.bucket, Key: u.store.key(u.key), UploadId: u.id, PartNumber: part.PartNumber,
+		Body: bytes.NewReader(data), ContentLength: aws.Int64(int64(len(data))), ChecksumCRC32C: part.ChecksumCRC32C,
+	})
+	if err != nil {
+		return u.failed(err)
+	}
+	part.ETag = out.ETag
+	return nil
+}
+
+func (u *upload) complete(ctx context.Context, parts []*types.CompletedPart) error {
+	all := make([]types.CompletedPart, len(parts))
+	for i, p := range parts {
+		all[i] = *p
+	}
+	return u.commit(ctx, func(ifNoneMatch *string) error {
+		_, err := u.store.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
+			Bucket: &u.store.at.bucket, Key: u.store.key(u.key), UploadId: u.id, IfNoneMatch: ifNoneMatch,
+			MultipartUpload: &types.CompletedMultipartUpload{Parts: all},
+		}, u.store.patiently)
+		return err
+	})
+}
+
+// patiently is for the call that makes one object of many parts: some servers copy all of them before they answer.
+func (s *Store) patiently(o *s3.Options) { o.HTTPClient = s.patient }
+
+// abort makes the server forget the parts, which it would keep, and charge for, for ever.
+func (u *upload) abort(ctx context.Context) error {
+	ctx, cancel := afterwards(ctx)
+	defer cancel()
+	_, err := u.store.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{
+		Bucket: &u.store.at.bucket, Key: u.store.key(u.key), UploadId: u.id,
+	})
+	if code, _ := answer(err); err != nil && code != "NoSuchUpload" {
+		return u.store.wrap("abort upload of", u.key, err)
+	}
+	return nil
+}
+
+// pool is the buffers of one upload.
+type pool struct {
+	free chan []byte
+	live int // buffers in free and in use
+}
+
+// newPool gives a pool of so many buffers, one of which is in use.
+func newPool(live int) *pool {
+	p := &pool{free: make(chan []byte, live), live: live}
+	for range live - 1 {
+		p.free <- nil
+	}
+	return p
+}
+
+func (p *pool) put(buf []byte) { p.free <- buf }
+
+// take waits for a buffer for the part of that number. When parts have grown, there are fewer buffers from then on.
+func (p *pool) take(ctx context.Context, at location, number int) ([]byte, error) {
+	size := at.sizeOfPart(number)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case buf := <-p.free:
+			if p.live > at.buffers(size) {
+				p.live--
+				continue
+			}
+			if cap(buf) < size {
+				return make([]byte, size), nil
+			}
+			return buf[:size], nil
+		}
+	}
+}

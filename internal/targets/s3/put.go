@@ -1,0 +1,135 @@
+package s3
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"net/http"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/backupd/backupd/internal/targets"
+)
+
+// Put is described at targets.Store. A Read that blocks is for the caller to end: ctx is looked at between reads.
+//
+// An object of less than one part is one request, any other a multipart upload, which is aborted when it fails. What the server
+// stores is checked by it against a CRC-32C of what was read.
+func (s *Store) Put(ctx context.Context, key string, r io.Reader) error {
+	if err := targets.CheckKey(key); err != nil {
+		return fmt.Errorf("put: %w", err)
+	}
+	u := &upload{store: s, key: key, mark: rand.Text()}
+	buf := make([]byte, s.at.sizeOfPart(1))
+	n, err := fill(ctx, r, buf)
+	switch err {
+	case io.EOF:
+		return u.whole(ctx, buf[:n])
+	case nil:
+		return u.multipart(ctx, buf, r)
+	}
+	return u.unread(err)
+}
+
+// fill reads until buf is full or r has ended, which is io.EOF. It is not io.ReadFull, whose error for an early end could not be
+// told from an r that was itself cut off.
+func fill(ctx context.Context, r io.Reader, buf []byte) (n int, err error) {
+	for n < len(buf) && err == nil {
+		if ctx.Err() != nil {
+			return n, context.Cause(ctx)
+		}
+		var more int
+		more, err = r.Read(buf[n:])
+		n += more
+	}
+	if n == len(buf) && err == io.EOF {
+		err = nil // for the next call
+	}
+	return n, err
+}
+
+// upload is one Put.
+type upload struct {
+	store *Store
+	key   string
+	mark  string  // in the object's metadata: tells whether an object is of this very Put
+	id    *string // of the multipart upload
+}
+
+const markName = "backupd-put"
+
+func (u *upload) metadata() map[string]string { return map[string]string{markName: u.mark} }
+
+// unread is the error of a reader, which is not the server's and must not be taken for it: r may well read from another store.
+func (u *upload) unread(err error) error {
+	return fmt.Errorf("put s3://%s/%s%s: read what is to be put: %w", u.store.at.bucket, u.store.at.prefix, u.key, err)
+}
+
+func (u *upload) failed(err error) error { return u.store.wrap("put", u.key, err) }
+
+func (u *upload) whole(ctx context.Context, data []byte) error {
+	return u.commit(ctx, func(ifNoneMatch *string) error {
+		_, err := u.store.client.PutObject(ctx, &s3.PutObjectInput{
+			Bucket: &u.store.at.bucket, Key: u.store.key(u.key), Metadata: u.metadata(), IfNoneMatch: ifNoneMatch,
+			Body: bytes.NewReader(data), ContentLength: aws.Int64(int64(len(data))), ChecksumCRC32C: checksum(data),
+		})
+		return err
+	})
+}
+
+// checksum is the CRC-32C as S3 writes it.
+func checksum(data []byte) *string {
+	sum := crc32.Checksum(data, crc32.MakeTable(crc32.Castagnoli))
+	return aws.String(base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, sum)))
+}
+
+// commit makes the object appear by a call that takes an If-None-Match header. To a server that does not know this header it does
+// not send it again, and asks before whether the object is there: the best that can be done then.
+func (u *upload) commit(ctx context.Context, call func(ifNoneMatch *string) error) error {
+	if !u.store.unconditional.Load() {
+		err := call(aws.String("*"))
+		if _, status := answer(err); status != http.StatusNotImplemented {
+			return u.settle(ctx, err)
+		}
+		u.store.unconditional.Store(true)
+		u.store.log.Warn("the server cannot keep objects from being replaced, so backupd looks before it writes", "bucket", u.store.at.bucket)
+	}
+	switch _, err := u.head(ctx); {
+	case err == nil:
+		return u.failed(fs.ErrExist)
+	case !isAbsent(err):
+		return u.failed(err)
+	}
+	return u.settle(ctx, call(nil))
+}
+
+// settle finds out whether what failed has taken effect all the same. An answer may be lost, and the SDK then asks again: so it is
+// told that the object exists, or that the upload does not, when the first try had done all that was wanted.
+func (u *upload) settle(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	ctx, cancel := afterwards(ctx)
+	defer cancel()
+	if there, headErr := u.head(ctx); headErr == nil && there.Metadata[markName] == u.mark {
+		return nil
+	}
+	return u.failed(err) // what cannot be asked is taken for what it was called
+}
+
+func (u *upload) head(ctx context.Context) (*s3.HeadObjectOutput, error) {
+	return u.store.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &u.store.at.bucket, Key: u.store.key(u.key)})
+}
+
+// afterwards is a context for what has to be done also when ctx has ended.
+func afterwards(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), 15*time.Second)
+}

@@ -1,0 +1,138 @@
+// Package s3test runs a real S3 server for one test, on loopback: the program of test/s3server, over a folder.
+package s3test
+
+import (
+	"bytes"
+	"context"
+	"io/fs"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/backupd/backupd/internal/testenv"
+)
+
+// Server is a running server. Its buckets are folders, and objects files in them.
+type Server struct {
+	Endpoint string // http://127.0.0.1:port
+	Dir      string // with the buckets
+
+	t testing.TB
+}
+
+// The only credentials that a Server accepts.
+const (
+	AccessKey = "access"
+	SecretKey = "secret-of-the-tests"
+)
+
+// Start runs a server until the test ends. For the rest of the test the environment has its credentials, and none of the machine's.
+func Start(t testing.TB) *Server {
+	t.Helper()
+	program := testenv.S3Server(t)
+	s := &Server{Dir: t.TempDir(), t: t}
+	// A port that is free now may be taken when the server gets to it.
+	for range 5 {
+		address := freeAddress(t)
+		if complaint := run(t, exec.Command(program, "--quiet", "--keep-alive", "--port", address, "posix", s.Dir), address); complaint != "" {
+			t.Logf("start the S3 server at %s: %s", address, complaint)
+			continue
+		}
+		s.Endpoint = "http://" + address
+		break
+	}
+	if s.Endpoint == "" {
+		t.Fatal("the S3 server does not start")
+	}
+	for name, value := range map[string]string{
+		"AWS_ACCESS_KEY_ID": AccessKey, "AWS_SECRET_ACCESS_KEY": SecretKey, "AWS_SESSION_TOKEN": "", "AWS_PROFILE": "", "AWS_REGION": "",
+		"AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull, "AWS_EC2_METADATA_DISABLED": "true",
+		"AWS_ENDPOINT_URL": "", "AWS_ENDPOINT_URL_S3": "", "AWS_CA_BUNDLE": "",
+	} {
+		t.Setenv(name, value)
+	}
+	return s
+}
+
+func freeAddress(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// run starts a server, waits until it listens, and has it killed when the test ends. It gives what the server says when it ends
+// instead.
+func run(t testing.TB, server *exec.Cmd, address string) (complaint string) {
+	t.Helper()
+	var out bytes.Buffer
+	server.Stdout, server.Stderr = &out, &out
+	server.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+AccessKey, "ROOT_SECRET_KEY="+SecretKey)
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	// Out is complete only once the server has ended.
+	ended := make(chan struct{})
+	go func() {
+		_ = server.Wait() // it is killed, as a rule
+		close(ended)
+	}()
+	t.Cleanup(func() {
+		_ = server.Process.Kill() // it may have ended by itself
+		<-ended
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for {
+		if conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address); err == nil {
+			_ = conn.Close()
+			return ""
+		}
+		select {
+		case <-ended:
+			return "it ended: " + strings.TrimSpace(out.String())
+		case <-ctx.Done():
+			return "it does not listen"
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// Bucket makes a bucket and gives the URL of a target in it, to which parameters may be added.
+func (s *Server) Bucket(name string) *url.URL {
+	s.t.Helper()
+	if err := os.Mkdir(filepath.Join(s.Dir, name), 0o755); err != nil {
+		s.t.Fatal(err)
+	}
+	return s.URL(name)
+}
+
+// URL is that of a target in a bucket that may not be there.
+func (s *Server) URL(bucket string) *url.URL {
+	return &url.URL{Scheme: "s3", Host: bucket, Path: "/prefix", RawQuery: url.Values{
+		"endpoint": {s.Endpoint}, "region": {"us-east-1"}, "path-style": {"true"},
+	}.Encode()}
+}
+
+// WantNoUploads fails the test when the bucket has parts of multipart uploads that were neither completed nor aborted.
+func (s *Server) WantNoUploads(bucket string) {
+	s.t.Helper()
+	// Where the server keeps them, below the bucket, as files.
+	err := filepath.WalkDir(filepath.Join(s.Dir, bucket, ".sgwtmp"), func(path string, e fs.DirEntry, err error) error {
+		if err == nil && e.Type().IsRegular() {
+			s.t.Errorf("left of an upload: %s", path)
+		}
+		return err
+	})
+	if err != nil && !os.IsNotExist(err) {
+		s.t.Fatal(err)
+	}
+}
