@@ -43,11 +43,17 @@ func NewDocker(t testing.TB) *Docker {
 // Name is a name of this test alone.
 func (d *Docker) Name(name string) string { return d.prefix + "-" + name }
 
+// Volatile is a name of this test alone for a volume that the code under test makes, and that is to go with the test.
+func (d *Docker) Volatile(name string) string {
+	name = d.Name(name)
+	d.t.Cleanup(func() { d.RemoveVolume(name) })
+	return name
+}
+
 // Volume makes a volume and gives its full name.
 func (d *Docker) Volume(name string, labels, options map[string]string) string {
 	d.t.Helper()
-	name = d.Name(name)
-	d.t.Cleanup(func() { d.RemoveVolume(name) })
+	name = d.Volatile(name)
 	_, err := d.API.VolumeCreate(d.t.Context(), volume.CreateOptions{Name: name, Driver: "local", DriverOpts: options, Labels: labels})
 	d.must("create volume "+name, err)
 	return name

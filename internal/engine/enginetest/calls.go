@@ -183,10 +183,9 @@ func (f *Fake) Events(ctx context.Context, since time.Time) iter.Seq2[engine.Eve
 	return func(yield func(engine.Event, error) bool) {
 		next, start := 0, 0
 		err := f.call(ctx, "follow events", func() error {
-			start = f.starts
-			next = len(f.events)
-			if !since.IsZero() {
-				next = slices.IndexFunc(append(f.events[:next:next], engine.Event{Time: since}), func(e engine.Event) bool { return !e.Time.Before(since) })
+			start, next = f.starts, len(f.events)
+			for !since.IsZero() && next > 0 && !f.events[next-1].Time.Before(since) {
+				next--
 			}
 			return nil
 		})
