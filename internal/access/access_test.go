@@ -159,6 +159,30 @@ func TestEngineOnAnotherHost(t *testing.T) {
 	}
 }
 
+// Another backupd that starts at the same time takes the scratch volume for one that was left behind.
+func TestProofThatAnotherSweepsAway(t *testing.T) {
+	eng := newVolumes(t)
+	v := eng.make(t, engine.Volume{Name: "data", Driver: "local"})
+	swept := &sweptOnce{volumes: eng}
+	if dir, err := NewProven(swept, entropy("seed")).Path(t.Context(), v); err != nil || dir != v.Mountpoint || !swept.done {
+		t.Errorf("path %q, error %v", dir, err)
+	}
+}
+
+type sweptOnce struct {
+	*volumes
+	done bool
+}
+
+func (s *sweptOnce) CreateVolume(ctx context.Context, v engine.Volume) (engine.Volume, error) {
+	v, err := s.volumes.CreateVolume(ctx, v)
+	if err == nil && !s.done {
+		s.done = true
+		err = s.RemoveVolume(ctx, v.Name)
+	}
+	return v, err
+}
+
 func TestProofIsMadeOnce(t *testing.T) {
 	eng := newVolumes(t)
 	v := eng.make(t, engine.Volume{Name: "data", Driver: "local"})

@@ -31,7 +31,13 @@ func (p *Proven) prove(ctx context.Context) (root string, err error) {
 	if err := p.sweep(ctx); err != nil {
 		return "", err
 	}
-	if root, err = p.probe(ctx); err != nil {
+	const tries = 3 // one may be swept away by another backupd that starts right now
+	for range tries {
+		if root, err = p.probe(ctx); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	if err != nil {
 		return "", fmt.Errorf("prove that the engine's volumes are on this host: %w", err)
 	}
 	p.root = root
@@ -80,8 +86,7 @@ func (p *Proven) remove(ctx context.Context, name string) error {
 	return nil
 }
 
-// sweep removes the scratch volumes of probes that were killed. A probe of another backupd that is under way right now fails by that,
-// and is tried anew with its next path.
+// sweep removes the scratch volumes of probes that were killed.
 func (p *Proven) sweep(ctx context.Context) error {
 	volumes, err := p.eng.Volumes(ctx)
 	if err != nil {
