@@ -1,0 +1,85 @@
+package archive
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Options says how to make an archive.
+type Options struct {
+	Level     Level
+	Workers   int      // that compress at the same time; 0 is one per processor, up to eight
+	Exclude   []string // patterns that ValidateGlob takes; one that matches a folder excludes all below it
+	ReadLimit int64    // bytes of file data per second; 0 is no limit
+
+	// Progress is called with the bytes of file data read so far, often, and from one goroutine: it must be quick. May be nil.
+	Progress func(read int64)
+}
+
+// Summary is what went into an archive.
+type Summary struct {
+	Entries int64    // members of the tar, the root included
+	Bytes   int64    // of file data, each hard link counted once
+	Plain   int64    // bytes of the tar
+	Stored  int64    // bytes written
+	SHA256  [32]byte // of the bytes written
+
+	Vanished int64 // entries that were there when their folder was read, but not when they were
+	Resized  int64 // files that shrank or grew while they were read: padded or cut to the size that they had at first
+	Sockets  int64 // left out
+
+	// Mounts are the paths on which something else is mounted, which is left out. Making one takes privilege, so
+	// they are few.
+	Mounts []string
+}
+
+// Create writes the archive of dir to w. What it is of are the files on dir's own file system: nothing that is mounted below.
+//
+// A file that can't be read is an error for the whole archive. Names in errors are relative to dir. Memory is bounded by the number of workers
+// (some 4 MiB each), except that the names of one folder, and one path per file with further hard links to come, are held at
+// a time.
+//
+// Create ends soon after ctx does or w fails; but it waits for a Write in progress, so w must not block for ever.
+func Create(ctx context.Context, dir string, w io.Writer, o Options) (Summary, error) {
+	exclude, err := parseGlobs(o.Exclude)
+	if err != nil {
+		return Summary{}, fmt.Errorf("exclude: %w", err)
+	}
+	workers := workersOr(o.Workers)
+	f, err := newFramer(o.Level, workers)
+	if err != nil {
+		return Summary{}, err
+	}
+	l := newLine(workers)
+	walk := walker{
+		exclude: exclude,
+		out:     packer{line: l},
+		pace:    pacer{limit: o.ReadLimit},
+		links:   make(map[inode]*links),
+		tell:    o.Progress,
+	}
+	var out stored
+
+	g, ctx := errgroup.WithContext(ctx)
+	for range workers {
+		g.Go(func() error {
+			l.work(f.frame)
+			return nil
+		})
+	}
+	g.Go(func() error { return out.writeAll(w, l) })
+	g.Go(func() error {
+		defer l.close()
+		return walk.archive(ctx, dir)
+	})
+	if err := g.Wait(); err != nil {
+		return Summary{}, fmt.Errorf("archive %s: %w", dir, err)
+	}
+	s := walk.sum
+	s.Plain, s.Stored = walk.out.plain, out.size
+	out.digest.Sum(s.SHA256[:0])
+	return s, nil
+}

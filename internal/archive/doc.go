@@ -1,0 +1,19 @@
+// Package archive turns a folder into one stream of bytes and back, exactly: contents, names, owners, modes, times, extended
+// attributes, links, pipes and devices. It leaves to others what the folder is (a volume or not), where the stream goes, whether
+// the files hold still meanwhile, and making durable what it extracted.
+//
+// # Format
+//
+// The plain stream is a POSIX pax tar (IEEE 1003.1, pax) in the walk's order: a folder, then what is in it, names compared as
+// bytes, so that a path's components are compared one by one. Names begin with "./", and "./" itself is the first member. What the
+// ustar header cannot hold stands in extended records: path, linkpath, size, uid, gid, mtime (to the nanosecond), SCHILY.xattr.*
+// with "%" and "=" in the attribute's name as %25 and %3D (GNU tar's way), and POSIX ACLs once more in words as SCHILY.acl.access
+// and SCHILY.acl.default, since stock readers know one form or the other. Two zero blocks end it, and nothing follows them.
+//
+// The stored stream is that one, cut into pieces of at most 1 MiB, each an independent zstd frame (RFC 8878) in a single segment, with
+// its content size and checksum. A file of 1 MiB or more is cut at multiples of 1 MiB of its own offset, in frames that hold nothing
+// else, so that the same data gives the same frame in the next archive; headers, small files and padding are packed together.
+// "tar --zstd -xf" reads the result. A reader must ignore skippable frames, and must refuse frames of any other shape: their
+// sizes are what bounds its memory. Since a stream cut between two frames is a sound zstd stream, only the tar's two zero blocks prove
+// that it is whole.
+package archive

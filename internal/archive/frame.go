@@ -1,0 +1,78 @@
+package archive
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/klauspost/compress"
+	"github.com/klauspost/compress/zstd"
+)
+
+// What RFC 8878 says of a frame in a single segment with four bytes of content size and a checksum.
+const (
+	zstdMagic        = 0xFD2FB528
+	frameDescriptor  = 0b10_1_00_1_00 // content size in 4 bytes, single segment, checksum
+	rawBlock         = 0 << 1
+	runBlock         = 1 << 1
+	blockTypes       = 3 << 1
+	lastBlock        = 1
+	blockSize        = 128 << 10 // the most that a block of a frame may hold
+	blockHeaderSize  = 3
+	checksumSize     = 4
+	maxStoredFrame   = frameSize + frameSize/blockSize*blockHeaderSize + zstd.HeaderMaxSize + checksumSize
+	leastCompression = 0.05 // by compress.Estimate: below it the encoder gains next to nothing
+)
+
+// framer makes frames of blocks, several at once.
+type framer struct {
+	encoder *zstd.Encoder // nil: not compressed
+}
+
+func newFramer(level Level, workers int) (*framer, error) {
+	if !level.valid() {
+		return nil, fmt.Errorf("%v is no compression level", level)
+	}
+	if level == None {
+		return &framer{}, nil
+	}
+	e, err := zstd.NewWriter(nil,
+		zstd.WithEncoderLevel(levels()[level].encoder),
+		zstd.WithEncoderConcurrency(workers),
+		zstd.WithWindowSize(frameSize),
+		zstd.WithSingleSegment(true),
+		zstd.WithEncoderCRC(true))
+	if err != nil {
+		return nil, fmt.Errorf("set up compression %v: %w", level, err)
+	}
+	return &framer{encoder: e}, nil
+}
+
+// frame fills in the stored form of a block.
+func (f *framer) frame(b *block) {
+	if f.encoder == nil || compress.Estimate(b.plain) < leastCompression {
+		b.stored = appendRawFrame(b.stored, b.plain)
+		return
+	}
+	b.stored = f.encoder.EncodeAll(b.plain, b.stored)
+}
+
+// appendRawFrame appends a frame that holds plain as it is.
+func appendRawFrame(dst, plain []byte) []byte {
+	dst = binary.LittleEndian.AppendUint32(dst, zstdMagic)
+	dst = append(dst, frameDescriptor)
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(plain)))
+	for rest := plain; ; {
+		n := min(len(rest), blockSize)
+		header := uint32(n)<<3 | rawBlock
+		if n == len(rest) {
+			header |= lastBlock
+		}
+		dst = append(dst, byte(header), byte(header>>8), byte(header>>16))
+		dst = append(dst, rest[:n]...)
+		if rest = rest[n:]; len(rest) == 0 {
+			break
+		}
+	}
+	return binary.LittleEndian.AppendUint32(dst, uint32(xxhash.Sum64(plain)))
+}

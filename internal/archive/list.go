@@ -1,0 +1,45 @@
+package archive
+
+import (
+	"context"
+	"fmt"
+	"io"
+)
+
+// List calls each with every entry that one of the patterns covers (all, when there are none), in the archive's order. It reads to
+// the end, so no error means that the archive is whole; an error of each ends it.
+//
+// A Read of r in progress is waited for, also when ctx ends.
+func List(ctx context.Context, r io.Reader, paths []string, each func(Entry) error) error {
+	chosen, err := parseGlobs(paths)
+	if err != nil {
+		return fmt.Errorf("list: %w", err)
+	}
+	return unpack(ctx, r, func(ctx context.Context, t *tarReader) error {
+		return members(ctx, t, func(m *member) error {
+			if !chosen.cover(m.Path) {
+				return nil
+			}
+			return each(m.Entry)
+		})
+	})
+}
+
+// members calls each with every member up to the proven end.
+func members(ctx context.Context, t *tarReader, each func(*member) error) error {
+	for {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		m, err := t.next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := each(m); err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,133 @@
+package archive
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// retry repeats a system call that a signal interrupted: Go's own signals do that on some file systems.
+func retry(call func() error) error {
+	for {
+		if err := call(); err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+// openAt opens a name in a folder, never following a symlink. The name is one component.
+func openAt(dir int, name string, flags int, mode uint32) (fd int, err error) {
+	err = retry(func() error {
+		fd, err = unix.Openat(dir, name, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC, mode)
+		return err
+	})
+	return fd, err
+}
+
+// closeFD closes what was only read from. Nothing can be lost by that, so there is no error to tell.
+func closeFD(fd int) { _ = unix.Close(fd) }
+
+// readAtLeast reads at least so many bytes into p, or until the file ends.
+func readAtLeast(fd int, p []byte, least int) (n int, err error) {
+	for n < least {
+		var got int
+		err := retry(func() error {
+			var err error
+			got, err = unix.Read(fd, p[n:])
+			return err
+		})
+		if err != nil || got == 0 {
+			return n, err
+		}
+		n += got
+	}
+	return n, nil
+}
+
+func writeFull(fd int, p []byte) error {
+	for len(p) > 0 {
+		var n int
+		err := retry(func() error {
+			var err error
+			n, err = unix.Write(fd, p)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		p = p[n:]
+	}
+	return nil
+}
+
+// procPath is a path to a name in an open folder, for the calls that take no descriptor.
+func procPath(dir int, name string) string { return fmt.Sprintf("/proc/self/fd/%d/%s", dir, name) }
+
+// listXattrs and getXattr are the calls that read attributes of one file.
+type (
+	listXattrs func(dst []byte) (int, error)
+	getXattr   func(name string, dst []byte) (int, error)
+)
+
+func fileXattrs(fd int) ([]xattr, error) {
+	return readXattrs(
+		func(dst []byte) (int, error) { return unix.Flistxattr(fd, dst) },
+		func(name string, dst []byte) (int, error) { return unix.Fgetxattr(fd, name, dst) })
+}
+
+// linkXattrs reads the attributes of what cannot be opened without harm.
+func linkXattrs(dir int, name string) ([]xattr, error) {
+	path := procPath(dir, name)
+	return readXattrs(
+		func(dst []byte) (int, error) { return unix.Llistxattr(path, dst) },
+		func(name string, dst []byte) (int, error) { return unix.Lgetxattr(path, name, dst) })
+}
+
+// readXattrs gives all attributes, sorted by name. File systems without any have none.
+func readXattrs(list listXattrs, get getXattr) ([]xattr, error) {
+	names, err := grow(list)
+	if errors.Is(err, unix.ENOTSUP) || len(names) == 0 && err == nil {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list attributes: %w", err)
+	}
+	var all []xattr
+	for name := range strings.SplitSeq(strings.TrimSuffix(string(names), "\x00"), "\x00") {
+		value, err := grow(func(dst []byte) (int, error) { return get(name, dst) })
+		if errors.Is(err, unix.ENODATA) {
+			continue // removed meanwhile
+		}
+		if err != nil {
+			return nil, fmt.Errorf("attribute %q: %w", name, err)
+		}
+		all = append(all, xattr{name, string(value)})
+	}
+	slices.SortFunc(all, func(a, b xattr) int { return strings.Compare(a.name, b.name) })
+	return all, nil
+}
+
+// grow calls with a bigger buffer until the answer fits. The kernel's limit for lists and values is 64 KiB.
+func grow(call func([]byte) (int, error)) ([]byte, error) {
+	var small [256]byte
+	buf := small[:]
+	for {
+		var n int
+		err := retry(func() error {
+			var err error
+			n, err = call(buf)
+			return err
+		})
+		if err == unix.ERANGE && len(buf) <= 64<<10 {
+			buf = make([]byte, 4*len(buf))
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		return buf[:n], nil
+	}
+}

@@ -1,0 +1,311 @@
+package archive
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// tarReader reads the tars that this package writes, and refuses all else: dialects are where readers differ, and so where an archive can
+// be one thing to one of them and another thing to the next.
+type tarReader struct {
+	plain plainReader
+	left  int64 // bytes of the current member's data
+	pad   int64 // bytes after them
+	block [tarBlock]byte
+}
+
+// next gives the next member, skipping what is left of the current one. It gives io.EOF once the end is proven: two zero blocks, and
+// nothing after them.
+func (t *tarReader) next() (*member, error) {
+	if err := t.plain.skip(t.left + t.pad); err != nil {
+		return nil, err
+	}
+	t.left, t.pad = 0, 0
+	if err := t.plain.full(t.block[:]); err != nil {
+		return nil, fmt.Errorf("read member header: %w", err)
+	}
+	if t.block == [tarBlock]byte{} {
+		return nil, t.end()
+	}
+	var rec records
+	if Kind(t.block[fieldType.from()]) == paxType {
+		if err := t.records(&rec); err != nil {
+			return nil, err
+		}
+	}
+	m, err := parseMember(t.block[:], &rec)
+	if err != nil {
+		return nil, err
+	}
+	t.left, t.pad = m.Size, padding(m.Size)
+	return m, nil
+}
+
+// data gives the next piece of the current member's data, valid until the next call, and io.EOF at its end.
+func (t *tarReader) data() ([]byte, error) {
+	if t.left == 0 {
+		return nil, io.EOF
+	}
+	p, err := t.plain.some(t.left)
+	if err != nil {
+		return nil, unexpected(err)
+	}
+	t.left -= int64(len(p))
+	return p, nil
+}
+
+func (t *tarReader) end() error {
+	if err := t.plain.full(t.block[:]); err != nil {
+		return fmt.Errorf("read end of archive: %w", err)
+	}
+	if t.block != [tarBlock]byte{} {
+		return errors.New("read end of archive: a zero block alone")
+	}
+	switch _, err := t.plain.some(1); {
+	case err == io.EOF:
+		return io.EOF
+	case err != nil:
+		return fmt.Errorf("read end of archive: %w", err)
+	}
+	return errors.New("read end of archive: data after it")
+}
+
+// records are what extended headers say of the next member.
+type records struct {
+	path, linkpath *string
+	size, uid, gid *int64
+	mtime          *time.Time
+	xattrs         []xattr
+}
+
+// records reads extended records, and after them the header that they are about into t.block.
+func (t *tarReader) records(rec *records) error {
+	size, err := numeric(t.block[:], fieldSize)
+	if err == nil {
+		err = checkHeader(t.block[:])
+	}
+	if err != nil {
+		return fmt.Errorf("read extended records: %w", err)
+	}
+	if size > maxRecords {
+		return fmt.Errorf("read extended records: %d bytes of them, at most %d are allowed", size, maxRecords)
+	}
+	text := make([]byte, size)
+	if err := t.plain.full(text); err != nil {
+		return fmt.Errorf("read extended records: %w", err)
+	}
+	if err := t.plain.skip(padding(size)); err != nil {
+		return fmt.Errorf("read extended records: %w", err)
+	}
+	if err := rec.parse(string(text)); err != nil {
+		return fmt.Errorf("read extended records: %w", err)
+	}
+	if err := t.plain.full(t.block[:]); err != nil {
+		return fmt.Errorf("read member header: %w", err)
+	}
+	return nil
+}
+
+func (rec *records) parse(text string) error {
+	for text != "" {
+		number, rest, ok := strings.Cut(text, " ")
+		n, err := strconv.ParseUint(number, 10, 31)
+		least, most := len(number)+len(" =\n"), len(text)
+		if !ok || err != nil || int(n) < least || int(n) > most || text[n-1] != '\n' {
+			return fmt.Errorf("%.40q begins no record", text)
+		}
+		key, value, ok := strings.Cut(rest[:int(n)-len(number)-2], "=")
+		if !ok {
+			return fmt.Errorf("%.40q is no record", text[:n])
+		}
+		if err := rec.set(key, value); err != nil {
+			return fmt.Errorf("record %q: %w", key, err)
+		}
+		text = text[n:]
+	}
+	return nil
+}
+
+// set takes one record. Of those that it does not know some may change what a member is, so they are refused, apart from those that
+// repeat what stands elsewhere or only comment.
+func (rec *records) set(key, value string) (err error) {
+	switch key {
+	case "path":
+		rec.path = &value
+	case "linkpath":
+		rec.linkpath = &value
+	case "size":
+		rec.size, err = decimal(value, maxSize)
+	case "uid":
+		rec.uid, err = decimal(value, maxID)
+	case "gid":
+		rec.gid, err = decimal(value, maxID)
+	case "mtime":
+		var s, ns int64
+		s, ns, err = parseTime(value)
+		t := time.Unix(s, ns)
+		rec.mtime = &t
+	case "atime", "ctime", "uname", "gname", "comment", "SCHILY.acl.access", "SCHILY.acl.default":
+	default:
+		name, ok := strings.CutPrefix(key, xattrRecord)
+		if !ok {
+			return errors.New("unknown")
+		}
+		if name == "" || strings.ContainsRune(name, 0) {
+			return errors.New("attribute without a proper name")
+		}
+		rec.xattrs = append(rec.xattrs, xattr{unescapeXattr(name), value})
+	}
+	return err
+}
+
+const (
+	maxSize = 1<<62 - tarBlock // leaves room to add padding
+	maxID   = 1<<32 - 1
+)
+
+func decimal(text string, most uint64) (*int64, error) {
+	n, err := strconv.ParseUint(text, 10, 63)
+	if err != nil || n > most {
+		return nil, fmt.Errorf("%.40q is not a number up to %d", text, most)
+	}
+	v := int64(n)
+	return &v, nil
+}
+
+// checkHeader tells whether a block is an ustar header.
+func checkHeader(b []byte) error {
+	sum, err := numeric(b, fieldChecksum)
+	if err != nil || sum != checksum(b) {
+		return errors.New("header with a wrong checksum")
+	}
+	if string(fieldMagic.of(b)) != ustarMagic {
+		return errors.New("header that is not pax")
+	}
+	return nil
+}
+
+// parseMember reads a header and what its extended records say otherwise.
+func parseMember(b []byte, rec *records) (*member, error) {
+	if err := checkHeader(b); err != nil {
+		return nil, fmt.Errorf("read member: %w", err)
+	}
+	name := text(b, fieldName)
+	if prefix := text(b, fieldPrefix); prefix != "" {
+		name = prefix + "/" + name
+	}
+	name = or(rec.path, name)
+	m := &member{Entry: Entry{Kind: Kind(fieldType.of(b)[0])}, xattrs: rec.xattrs}
+	if m.Kind == 0 {
+		m.Kind = File // as before POSIX
+	}
+	if err := m.numbers(b, rec); err != nil {
+		return nil, fmt.Errorf("read member %q: %w", name, err)
+	}
+	if err := m.names(name, or(rec.linkpath, text(b, fieldLink))); err != nil {
+		return nil, fmt.Errorf("read member %q: %w", name, err)
+	}
+	return m, nil
+}
+
+func (m *member) numbers(b []byte, rec *records) error {
+	var n [7]int64
+	for i, f := range [7]field{fieldMode, fieldUID, fieldGID, fieldSize, fieldMTime, fieldMajor, fieldMinor} {
+		var err error
+		if n[i], err = numeric(b, f); err != nil {
+			return err
+		}
+	}
+	m.Mode = uint32(n[0]) & 0o7777
+	m.UID, m.GID = uint32(or(rec.uid, n[1])), uint32(or(rec.gid, n[2]))
+	m.ModTime = or(rec.mtime, time.Unix(n[4], 0))
+	switch size := or(rec.size, n[3]); m.Kind {
+	case File:
+		m.Size = size
+	case CharDevice, BlockDevice:
+		m.major, m.minor = uint32(n[5]), uint32(n[6])
+		fallthrough
+	case Hardlink, Symlink, Folder, Fifo:
+		if size != 0 {
+			return fmt.Errorf("a %v with data", m.Kind)
+		}
+	default:
+		return fmt.Errorf("unknown type %q", byte(m.Kind))
+	}
+	return nil
+}
+
+func (m *member) names(name, link string) (err error) {
+	if m.Kind == Folder {
+		name = strings.TrimSuffix(name, "/")
+	}
+	if m.Path, err = localPath(name); err != nil {
+		return err
+	}
+	if m.Path == "." && m.Kind != Folder {
+		return fmt.Errorf("the root, but a %v", m.Kind)
+	}
+	switch m.Kind {
+	case Symlink:
+		if link == "" || strings.ContainsRune(link, 0) {
+			return fmt.Errorf("a symlink to %q", link)
+		}
+		m.Linkname = link
+	case Hardlink:
+		if m.Linkname, err = localPath(link); err != nil {
+			return fmt.Errorf("hard link to %q: %w", link, err)
+		}
+	}
+	return nil
+}
+
+// localPath is a name without the "./" before it. Names that lead out of the root, or that are written otherwise than they need to be,
+// are refused.
+func localPath(name string) (string, error) {
+	if name == "." {
+		return name, nil
+	}
+	name = strings.TrimPrefix(name, "./")
+	switch {
+	case strings.HasPrefix(name, "/"):
+		return "", errors.New("absolute name")
+	case name == "" || name != path.Clean(name) || strings.ContainsRune(name, 0):
+		return "", errors.New("malformed name")
+	case name == "." || name == ".." || strings.HasPrefix(name, "../"):
+		return "", errors.New("name that leads out of the archive")
+	}
+	return name, nil
+}
+
+// text is a field up to its first zero byte.
+func text(b []byte, f field) string {
+	t, _, _ := bytes.Cut(f.of(b), []byte{0})
+	return string(t)
+}
+
+// numeric is a field of octal digits, among spaces and zero bytes.
+func numeric(b []byte, f field) (int64, error) {
+	digits := string(bytes.Trim(f.of(b), " \x00"))
+	if digits == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(digits, 8, 62)
+	if err != nil {
+		return 0, fmt.Errorf("%q is no octal number", digits)
+	}
+	return int64(n), nil
+}
+
+// or is what a record says, or else what the header does.
+func or[T any](record *T, header T) T {
+	if record != nil {
+		return *record
+	}
+	return header
+}

@@ -1,0 +1,198 @@
+package archive
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/klauspost/compress/zstd"
+	"golang.org/x/sync/errgroup"
+)
+
+// unpack decompresses an archive on all processors and lets read take the tar from it.
+//
+// Other than a zstd stream in general, this one can be taken apart without decompressing, as blocks say how long they are.
+func unpack(ctx context.Context, r io.Reader, read func(context.Context, *tarReader) error) error {
+	workers := workersOr(0)
+	d, err := zstd.NewReader(nil,
+		zstd.WithDecoderConcurrency(workers),
+		zstd.WithDecoderMaxWindow(frameSize),
+		zstd.WithDecodeAllCapLimit(true))
+	if err != nil {
+		return fmt.Errorf("set up decompression: %w", err)
+	}
+	defer d.Close()
+	l := newLine(workers)
+	unframe := func(b *block) {
+		if b.err == nil {
+			b.plain, b.err = d.DecodeAll(b.stored, b.plain)
+		}
+	}
+
+	ctx, cancel := context.WithCancel(ctx)
+	var g errgroup.Group
+	g.Go(func() error {
+		defer l.close()
+		return split(ctx, r, l)
+	})
+	for range workers {
+		g.Go(func() error {
+			l.work(unframe)
+			return nil
+		})
+	}
+	err = read(ctx, &tarReader{plain: plainReader{line: l}})
+	cancel()
+	if splitting := g.Wait(); err == nil && !errors.Is(splitting, context.Canceled) {
+		err = splitting
+	}
+	return err
+}
+
+// split puts the frames of a stored stream on a line. An error of the stream goes down the line too, so that it is met after
+// what came before it.
+func split(ctx context.Context, r io.Reader, l *line) error {
+	br := bufio.NewReaderSize(r, 256<<10)
+	for {
+		b, err := l.take(ctx)
+		if err != nil {
+			return err
+		}
+		b.err = readFrame(br, b)
+		if b.err == io.EOF {
+			return nil
+		}
+		failed := b.err != nil
+		l.put(b)
+		if failed {
+			return nil
+		}
+	}
+}
+
+// readFrame reads the next frame that is not to be skipped, without decompressing it; io.EOF is the end between two frames.
+func readFrame(r *bufio.Reader, b *block) error {
+	for {
+		start, err := r.Peek(zstd.HeaderMaxSize)
+		if len(start) == 0 {
+			return err // io.EOF, or what ails the reader
+		}
+		var h zstd.Header
+		if err := h.Decode(start); err != nil {
+			if len(start) < zstd.HeaderMaxSize {
+				err = errors.Join(err, io.ErrUnexpectedEOF)
+			}
+			return fmt.Errorf("read frame header: %w", err)
+		}
+		if !h.Skippable {
+			return readBlocks(r, b, &h)
+		}
+		if _, err := io.CopyN(io.Discard, r, int64(h.HeaderSize)+int64(h.SkippableSize)); err != nil {
+			return fmt.Errorf("skip frame: %w", unexpected(err))
+		}
+	}
+}
+
+func readBlocks(r *bufio.Reader, b *block, h *zstd.Header) error {
+	if !h.SingleSegment || !h.HasCheckSum || h.DictionaryID != 0 || h.FrameContentSize == 0 || h.FrameContentSize > frameSize {
+		return errors.New("read frame: not one that an archive of backupd has")
+	}
+	if err := b.fill(r, h.HeaderSize); err != nil {
+		return err
+	}
+	for last := false; !last; {
+		if err := b.fill(r, blockHeaderSize); err != nil {
+			return err
+		}
+		tail := b.stored[len(b.stored)-blockHeaderSize:]
+		header := uint32(binary.LittleEndian.Uint16(tail)) | uint32(tail[2])<<16
+		last = header&lastBlock != 0
+		size := int(header >> 3)
+		if header&blockTypes == runBlock {
+			size = 1 // one byte, which stands for many
+		}
+		if err := b.fill(r, size); err != nil {
+			return err
+		}
+	}
+	return b.fill(r, checksumSize)
+}
+
+// fill reads so many more bytes into the stored form.
+func (b *block) fill(r io.Reader, n int) error {
+	at := len(b.stored)
+	if at+n > maxStoredFrame {
+		return fmt.Errorf("read frame: longer than %d bytes", maxStoredFrame)
+	}
+	if b.stored == nil {
+		b.stored = make([]byte, 0, maxStoredFrame)
+	}
+	b.stored = b.stored[:at+n]
+	if _, err := io.ReadFull(r, b.stored[at:]); err != nil {
+		return fmt.Errorf("read frame: %w", unexpected(err))
+	}
+	return nil
+}
+
+// unexpected is what the end of a stream is in the middle of something.
+func unexpected(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// plainReader gives the plain stream, without copying where it can.
+type plainReader struct {
+	line *line
+	cur  *block
+	rest []byte // of cur
+}
+
+// some gives at least one and at most n of the next bytes, valid until the next call; io.EOF at the end of the stream.
+func (p *plainReader) some(n int64) ([]byte, error) {
+	for len(p.rest) == 0 {
+		if p.cur != nil {
+			p.line.release(p.cur)
+			p.cur = nil
+		}
+		b, err := p.line.next()
+		if err != nil {
+			return nil, err
+		}
+		if b.err != nil {
+			return nil, fmt.Errorf("decompress archive: %w", b.err)
+		}
+		p.cur, p.rest = b, b.plain
+	}
+	n = min(n, int64(len(p.rest)))
+	out := p.rest[:n]
+	p.rest = p.rest[n:]
+	return out, nil
+}
+
+// full fills dst. The end of the stream is io.ErrUnexpectedEOF: nothing ends it but the tar's own end.
+func (p *plainReader) full(dst []byte) error {
+	for len(dst) > 0 {
+		got, err := p.some(int64(len(dst)))
+		if err != nil {
+			return unexpected(err)
+		}
+		dst = dst[copy(dst, got):]
+	}
+	return nil
+}
+
+func (p *plainReader) skip(n int64) error {
+	for n > 0 {
+		got, err := p.some(n)
+		if err != nil {
+			return unexpected(err)
+		}
+		n -= int64(len(got))
+	}
+	return nil
+}
