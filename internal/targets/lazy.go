@@ -9,18 +9,19 @@ import (
 
 // Lazy gives a Store that is opened by its first use, and again by the next one when that failed. So a target that is not there when
 // the program starts is an error of the runs that miss it, and of nothing else.
-func Lazy(open func(ctx context.Context) (Store, error)) Store {
-	return &lazy{open: open}
+func Lazy(open func(ctx context.Context) (Store, error)) *LazyStore {
+	return &LazyStore{open: open}
 }
 
-type lazy struct {
+// LazyStore is a Store that is opened when it is needed.
+type LazyStore struct {
 	open func(ctx context.Context) (Store, error)
 
 	mu    sync.Mutex
 	store Store // nil until it was opened
 }
 
-func (l *lazy) get(ctx context.Context) (Store, error) {
+func (l *LazyStore) get(ctx context.Context) (Store, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.store == nil {
@@ -33,7 +34,8 @@ func (l *lazy) get(ctx context.Context) (Store, error) {
 	return l.store, nil
 }
 
-func (l *lazy) Put(ctx context.Context, key string, r io.Reader) error {
+// Put is described at Store.
+func (l *LazyStore) Put(ctx context.Context, key string, r io.Reader) error {
 	store, err := l.get(ctx)
 	if err != nil {
 		return err
@@ -41,7 +43,8 @@ func (l *lazy) Put(ctx context.Context, key string, r io.Reader) error {
 	return store.Put(ctx, key, r)
 }
 
-func (l *lazy) Get(ctx context.Context, key string, off, n int64) (io.ReadCloser, error) {
+// Get is described at Store.
+func (l *LazyStore) Get(ctx context.Context, key string, off, n int64) (io.ReadCloser, error) {
 	store, err := l.get(ctx)
 	if err != nil {
 		return nil, err
@@ -49,7 +52,8 @@ func (l *lazy) Get(ctx context.Context, key string, off, n int64) (io.ReadCloser
 	return store.Get(ctx, key, off, n)
 }
 
-func (l *lazy) List(ctx context.Context, prefix string) iter.Seq2[Object, error] {
+// List is described at Store.
+func (l *LazyStore) List(ctx context.Context, prefix string) iter.Seq2[Object, error] {
 	store, err := l.get(ctx)
 	if err != nil {
 		return func(yield func(Object, error) bool) { yield(Object{}, err) }
@@ -57,7 +61,8 @@ func (l *lazy) List(ctx context.Context, prefix string) iter.Seq2[Object, error]
 	return store.List(ctx, prefix)
 }
 
-func (l *lazy) Delete(ctx context.Context, key string) error {
+// Delete is described at Store.
+func (l *LazyStore) Delete(ctx context.Context, key string) error {
 	store, err := l.get(ctx)
 	if err != nil {
 		return err
@@ -70,8 +75,8 @@ type Checker interface {
 	Check(ctx context.Context) error
 }
 
-// Check asks a store that can be asked.
-func (l *lazy) Check(ctx context.Context) error {
+// Check opens the store, and asks it if it can be asked.
+func (l *LazyStore) Check(ctx context.Context) error {
 	store, err := l.get(ctx)
 	if err != nil {
 		return err

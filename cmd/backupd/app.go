@@ -1,0 +1,284 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/backupd/backupd/internal/access"
+	"github.com/backupd/backupd/internal/archive"
+	"github.com/backupd/backupd/internal/backup"
+	"github.com/backupd/backupd/internal/catalog"
+	"github.com/backupd/backupd/internal/config"
+	"github.com/backupd/backupd/internal/discovery"
+	"github.com/backupd/backupd/internal/engine"
+	"github.com/backupd/backupd/internal/engine/dir"
+	"github.com/backupd/backupd/internal/engine/docker"
+	"github.com/backupd/backupd/internal/ledger"
+	"github.com/backupd/backupd/internal/plan"
+	"github.com/backupd/backupd/internal/quiesce"
+	"github.com/backupd/backupd/internal/restore"
+	"github.com/backupd/backupd/internal/targets"
+	"github.com/backupd/backupd/internal/targets/local"
+	"github.com/backupd/backupd/internal/targets/s3"
+)
+
+// source is the place where volumes live: an engine, or a folder of folders.
+type source interface {
+	Info(ctx context.Context) (engine.Info, error)
+	discovery.Engine
+	quiesce.Engine
+	access.Engine
+	restore.Engine
+}
+
+// app is what commands work with. It is made of the settings, anew for each command.
+type app struct {
+	cfg     config.Config
+	log     *slog.Logger
+	std     streams
+	host    string
+	self    string // id of the container that this program runs in
+	ledger  *ledger.Ledger
+	targets []backup.Target // in the order of the settings
+	locks   catalog.Locks
+	pruner  backup.Pruner
+}
+
+func (a *app) now() time.Time { return time.Now() }
+
+// withApp makes a command of a function that works with the settings.
+func withApp(std streams, do func(ctx context.Context, a *app, args []string) error) func(*cobra.Command, []string) error {
+	return func(c *cobra.Command, args []string) error {
+		a, err := newApp(c.Context(), std)
+		if err != nil {
+			return err
+		}
+		return do(c.Context(), a, args)
+	}
+}
+
+// newApp reads the settings and opens the state directory. It touches neither engine nor target, except that an engine is asked for
+// its name where no BACKUPD_HOST is set.
+func newApp(ctx context.Context, std streams) (*app, error) {
+	cfg, err := config.Load(os.Environ(), os.ReadFile)
+	if err != nil {
+		return nil, usage(err)
+	}
+	a := &app{cfg: cfg, std: std, log: newLog(std.err, cfg.LogLevel, cfg.LogFormat), self: ownContainer()}
+	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
+		return nil, usagef("make the state directory (BACKUPD_STATE_DIR): %w", err)
+	}
+	l, aside, err := ledger.Open(cfg.StateDir, rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	if aside != nil {
+		a.log.Error("what was remembered is lost: volumes that only labels of removed containers had enrolled are no longer backed up", "err", aside)
+	}
+	a.ledger = l
+	a.locks = catalog.Locks{Dir: filepath.Join(cfg.StateDir, "locks")}
+	a.pruner = backup.Pruner{Owner: l.Owner(), Now: a.now, Zone: time.Local}
+	if a.host, err = a.hostName(ctx); err != nil {
+		return nil, err
+	}
+	for _, t := range cfg.Targets {
+		a.targets = append(a.targets, a.openTarget(t))
+	}
+	return a, nil
+}
+
+func (a *app) hostName(ctx context.Context) (string, error) {
+	if a.cfg.Host != "" {
+		return a.cfg.Host, nil
+	}
+	src, err := a.source(ctx)
+	if err != nil {
+		return "", fmt.Errorf("find a name for this host (BACKUPD_HOST is not set): %w", err)
+	}
+	info, err := src.Info(ctx)
+	if err != nil {
+		return "", fmt.Errorf("find a name for this host (BACKUPD_HOST is not set): %w", err)
+	}
+	return info.Name, nil
+}
+
+// source opens the place where volumes live.
+func (a *app) source(ctx context.Context) (source, error) {
+	if a.cfg.Source == config.Dir {
+		return dir.Open(a.cfg.VolumesDir)
+	}
+	return docker.Open(ctx, docker.Options{Log: a.log})
+}
+
+// openTarget lists the kinds of target that exist.
+func (a *app) openTarget(t config.Target) backup.Target {
+	store := targets.Lazy(func(ctx context.Context) (targets.Store, error) {
+		switch t.URL.Scheme {
+		case "file":
+			return local.Open(t.URL.Path)
+		case "s3":
+			return s3.Open(ctx, t.URL, s3.Options{Log: a.log})
+		}
+		return nil, fmt.Errorf("target %s: there is no kind of target %q", t.Name, t.URL.Scheme)
+	})
+	return backup.Target{
+		Name:    t.Name,
+		Check:   store.Check,
+		Catalog: catalog.New(store, a.cache(t), a.host),
+		Direct:  t.URL.Scheme == "file",
+	}
+}
+
+// cache keeps the manifests of a target that is not on this host. It is named after the target's address, so that another target
+// under the same name is not mistaken for it.
+func (a *app) cache(t config.Target) targets.Store {
+	if t.URL.Scheme == "file" {
+		return nil
+	}
+	dir := filepath.Join(a.cfg.StateDir, "cache", url.PathEscape(t.URL.Host+t.URL.Path+"?"+t.URL.RawQuery))
+	return targets.Lazy(func(context.Context) (targets.Store, error) {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("make the cache of manifests: %w", err)
+		}
+		return local.Open(dir)
+	})
+}
+
+func (a *app) target(name string) (backup.Target, error) {
+	var names []string
+	for _, t := range a.targets {
+		if t.Name == name {
+			return t, nil
+		}
+		names = append(names, t.Name)
+	}
+	return backup.Target{}, usagef("there is no target %q: BACKUPD_TARGETS has %q", name, names)
+}
+
+func (a *app) finder(src source) *discovery.Finder {
+	f := &discovery.Finder{
+		Engine:    src,
+		Ledger:    a.ledger,
+		Defaults:  a.cfg.Defaults(),
+		All:       a.cfg.Source == config.Dir,
+		Overrides: func() (plan.Overrides, error) { return readOverrides(a.cfg.Overrides) },
+	}
+	for _, t := range a.targets {
+		f.Targets = append(f.Targets, t.Name)
+	}
+	return f
+}
+
+func readOverrides(path string) (plan.Overrides, error) {
+	if path == "" {
+		return plan.Overrides{}, nil
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return plan.Overrides{}, usagef("read BACKUPD_OVERRIDES: %w", err)
+	}
+	o, err := plan.ParseOverrides(data)
+	if err != nil {
+		return plan.Overrides{}, usagef("read BACKUPD_OVERRIDES %s: %w", path, err)
+	}
+	return o, nil
+}
+
+func (a *app) keeper(src source) *quiesce.Keeper {
+	return quiesce.New(src, quiesce.Options{Self: a.self, Blind: a.cfg.Source == config.Dir, Log: a.log, Now: a.now})
+}
+
+func (a *app) opener(src source) backup.Opener {
+	if a.cfg.Source == config.Dir {
+		return access.Direct{}
+	}
+	return access.NewProven(src, rand.Reader)
+}
+
+func (a *app) runner(src source) (*backup.Runner, error) {
+	spool, err := a.spool()
+	if err != nil {
+		return nil, err
+	}
+	r := &backup.Runner{
+		Identity: backup.Identity{Host: a.host, Owner: a.ledger.Owner(), Program: "backupd " + version},
+		Keeper:   a.keeper(src),
+		Access:   a.opener(src),
+		Targets:  map[string]backup.Target{},
+		Locks:    a.locks,
+		Spool:    spool,
+		Archive:  archive.Options{Level: a.cfg.Compression, ReadLimit: int64(a.cfg.ReadLimit)},
+		Pruner:   a.pruner,
+		Now:      a.now,
+		Entropy:  rand.Reader,
+		Log:      a.log,
+	}
+	for _, t := range a.targets {
+		r.Targets[t.Name] = t
+	}
+	return r, nil
+}
+
+// spool bounds what all jobs together may keep on disk: as was set, or a fifth of what is free.
+func (a *app) spool() (backup.Spool, error) {
+	dir := filepath.Join(a.cfg.StateDir, "spool")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return backup.Spool{}, fmt.Errorf("make folder of spools: %w", err)
+	}
+	limit := int64(a.cfg.SpoolLimit)
+	if limit == 0 {
+		var st unix.Statfs_t
+		if err := unix.Statfs(dir, &st); err != nil {
+			return backup.Spool{}, fmt.Errorf("ask for the free space at %s: %w", dir, err)
+		}
+		limit = int64(st.Bavail) * st.Bsize / 5
+	}
+	return backup.Spool{Dir: dir, Limit: max(limit/int64(a.cfg.Parallel), 1<<20)}, nil
+}
+
+func (a *app) restorer(src source) *restore.Runner {
+	r := &restore.Runner{Self: a.self, Log: a.log}
+	if src != nil {
+		r.Engine, r.Keeper, r.Access = src, a.keeper(src), a.opener(src)
+	}
+	return r
+}
+
+// failed tells how a set of volumes went.
+func failed(results []backup.Result) error {
+	var errs []error
+	bad := 0
+	for _, r := range results {
+		if err := r.Failure(); err != nil {
+			bad++
+			errs = append(errs, err)
+		}
+	}
+	switch {
+	case bad == 0:
+		return nil
+	case bad < len(results) || anyStored(results):
+		return coded{errors.Join(errs...), exitSome}
+	default:
+		return coded{errors.Join(errs...), exitFailed}
+	}
+}
+
+func anyStored(results []backup.Result) bool {
+	for _, r := range results {
+		if r.Stored() {
+			return true
+		}
+	}
+	return false
+}

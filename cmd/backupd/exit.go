@@ -1,0 +1,68 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/backupd/backupd/internal/restore"
+)
+
+// The exit codes.
+const (
+	exitDone    = 0
+	exitFailed  = 1
+	exitUsage   = 2 // wrong usage or configuration
+	exitSome    = 3 // some volumes failed
+	exitDamaged = 4 // damaged data found
+)
+
+// coded is an error that knows its exit code.
+type coded struct {
+	error
+	code int
+}
+
+func (c coded) Unwrap() error { return c.error }
+
+func usage(err error) error {
+	if err == nil {
+		return nil
+	}
+	return coded{err, exitUsage}
+}
+
+func usagef(format string, args ...any) error { return usage(fmt.Errorf(format, args...)) }
+
+func exitCode(err error) int {
+	var c coded
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, &c):
+		return c.code
+	case errors.Is(err, restore.ErrDamaged):
+		return exitDamaged
+	default:
+		return exitFailed
+	}
+}
+
+// printError prints an error for people. What several errors were joined to has a line each.
+func printError(w io.Writer, err error) {
+	for line := range strings.Lines(err.Error()) {
+		fmt.Fprintln(w, "backupd:", printable(strings.TrimRight(line, "\n")))
+	}
+}
+
+// printable keeps names from outside from doing tricks on a terminal.
+func printable(s string) string {
+	clean := func(r rune) rune {
+		if r < ' ' && r != '\t' || r >= 0x7f && r < 0xa0 {
+			return '?'
+		}
+		return r
+	}
+	return strings.Map(clean, s)
+}

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+func newPin(std streams) *cobra.Command {
+	return &cobra.Command{
+		Use:     "pin SNAPSHOT...",
+		GroupID: "tidy",
+		Short:   "Keep snapshots whatever retention says",
+		Args:    someArgs(1, "a snapshot"),
+		RunE: eachSnapshot(std, "pinned", func(ctx context.Context, s stored) error {
+			return s.target.Catalog.Pin(ctx, s.Ref())
+		}),
+	}
+}
+
+func newUnpin(std streams) *cobra.Command {
+	return &cobra.Command{
+		Use:     "unpin SNAPSHOT...",
+		GroupID: "tidy",
+		Short:   "Leave snapshots to retention again",
+		Args:    someArgs(1, "a snapshot"),
+		RunE: eachSnapshot(std, "unpinned", func(ctx context.Context, s stored) error {
+			return s.target.Catalog.Unpin(ctx, s.Ref())
+		}),
+	}
+}
+
+func newRemove(std streams) *cobra.Command {
+	return &cobra.Command{
+		Use:     "rm SNAPSHOT...",
+		GroupID: "tidy",
+		Short:   "Remove snapshots by hand, from every target",
+		Long: `Remove snapshots by hand, from every target that has them. A pinned snapshot is refused.
+
+This is the one command that removes what retention would keep, the last good snapshot too.`,
+		Args: someArgs(1, "a snapshot"),
+		RunE: eachSnapshot(std, "removed", func(ctx context.Context, s stored) error {
+			if s.Pinned {
+				return fmt.Errorf("snapshot %s is pinned: unpin it first", s.ID)
+			}
+			return s.target.Catalog.Remove(ctx, s.Ref())
+		}),
+	}
+}
+
+// eachSnapshot does something to each named snapshot on every target that has it, under the lock of its volume. All are looked up
+// before anything is done.
+func eachSnapshot(std streams, done string, do func(ctx context.Context, s stored) error) func(*cobra.Command, []string) error {
+	return withApp(std, func(ctx context.Context, a *app, args []string) error {
+		var chosen [][]stored
+		for _, arg := range args {
+			found, err := a.find(ctx, arg)
+			if err != nil {
+				return usage(err)
+			}
+			chosen = append(chosen, found)
+		}
+		var errs []error
+		for _, copies := range chosen {
+			errs = append(errs, a.underLock(ctx, copies[0].Volume, func() error {
+				return a.eachCopy(ctx, std, copies, done, do)
+			}))
+		}
+		return errors.Join(errs...)
+	})
+}
+
+func (a *app) eachCopy(ctx context.Context, std streams, copies []stored, done string, do func(ctx context.Context, s stored) error) error {
+	var errs []error
+	for _, s := range copies {
+		if err := do(ctx, s); err != nil {
+			errs = append(errs, fmt.Errorf("target %s: %w", s.target.Name, err))
+			continue
+		}
+		fmt.Fprintf(std.out, "%s %s of volume %s on %s\n", done, s.ID, printable(s.Volume), s.target.Name)
+	}
+	return errors.Join(errs...)
+}
+
+// underLock does something while the volume's lock is held.
+func (a *app) underLock(ctx context.Context, volume string, do func() error) (err error) {
+	release, err := a.locks.Hold(ctx, volume)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	return do()
+}

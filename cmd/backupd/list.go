@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/backupd/backupd/internal/backup"
+	"github.com/backupd/backupd/internal/catalog"
+	"github.com/backupd/backupd/internal/snapshot"
+)
+
+// stored is a snapshot on a target.
+type stored struct {
+	catalog.Snapshot
+	target backup.Target
+}
+
+// snapshotRow is a snapshot in the output of list.
+type snapshotRow struct {
+	ID          snapshot.ID    `json:"id"`
+	Volume      string         `json:"volume"`
+	Host        string         `json:"host"`
+	Target      string         `json:"target"`
+	Taken       time.Time      `json:"taken"`
+	Bytes       int64          `json:"bytes"`        // of the files in it
+	StoredBytes int64          `json:"stored_bytes"` // of its archive
+	Entries     int64          `json:"entries"`
+	Grade       snapshot.Grade `json:"grade"`
+	HeldMS      int64          `json:"held_ms"`
+	Good        bool           `json:"good"`
+	Pinned      bool           `json:"pinned"`
+	Suspect     string         `json:"suspect,omitempty"`
+}
+
+func row(s stored) snapshotRow {
+	return snapshotRow{
+		ID: s.ID, Volume: s.Volume, Host: s.Host, Target: s.target.Name, Taken: s.Taken, Bytes: s.Contents.Bytes,
+		StoredBytes: s.StoredBytes(), Entries: s.Contents.Entries, Grade: s.Grade, HeldMS: s.HeldMS(), Good: s.Good(),
+		Pinned: s.Pinned, Suspect: s.Suspect,
+	}
+}
+
+func newList(std streams) *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:     "list [VOLUME...]",
+		GroupID: "look",
+		Short:   "List snapshots, oldest first",
+		Long: `List the snapshots of all volumes of this host, or of those that are named, oldest first.
+
+A grade says how still the data was while it was read: cold (nothing ran), frozen (containers were
+held throughout), fuzzy (data may have moved). An asterisk marks a snapshot that does not count:
+retention does not rely on it, and "latest" does not mean it.`,
+		RunE: withApp(std, func(ctx context.Context, a *app, args []string) error {
+			all, err := a.snapshots(ctx, args)
+			if asJSON {
+				rows := make([]snapshotRow, len(all))
+				for i, s := range all {
+					rows[i] = row(s)
+				}
+				return errors.Join(writeJSON(std.out, "snapshots", rows), err)
+			}
+			return errors.Join(printSnapshots(std, all, a.now()), err)
+		}),
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
+	return c
+}
+
+func printSnapshots(std streams, all []stored, now time.Time) error {
+	if len(all) == 0 {
+		fmt.Fprintln(std.err, "no snapshots yet")
+		return nil
+	}
+	t := newTable(std.out, "SNAPSHOT", "VOLUME", "TARGET", "AGE", "SIZE", "STORED", "GRADE", "HELD")
+	for _, s := range all {
+		grade := string(s.Grade)
+		if !s.Good() {
+			grade += "*"
+		}
+		if s.Pinned {
+			grade += " pinned"
+		}
+		t.row(string(s.ID), s.Volume, s.target.Name, ago(s.Taken, now), size(s.Contents.Bytes), size(s.StoredBytes()), grade, held(s.HeldMS()))
+	}
+	return t.flush()
+}
+
+// snapshots gives those of the named volumes, or of all, on every target, oldest first. What could be listed is given also when
+// there is an error.
+func (a *app) snapshots(ctx context.Context, volumes []string) ([]stored, error) {
+	var all []stored
+	var errs []error
+	for _, t := range a.targets {
+		listings, err := listings(ctx, t, volumes)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("target %s: %w", t.Name, err))
+		}
+		for _, l := range listings {
+			for _, s := range l.Snapshots {
+				all = append(all, stored{s, t})
+			}
+			if err := l.Err(); err != nil {
+				errs = append(errs, fmt.Errorf("target %s: %w", t.Name, err))
+			}
+		}
+	}
+	slices.SortStableFunc(all, func(x, y stored) int { return x.Taken.Compare(y.Taken) })
+	return all, errors.Join(errs...)
+}
+
+func listings(ctx context.Context, t backup.Target, volumes []string) ([]catalog.Listing, error) {
+	if len(volumes) == 0 {
+		l, err := t.Catalog.All(ctx)
+		return []catalog.Listing{l}, err
+	}
+	var all []catalog.Listing
+	for _, volume := range volumes {
+		l, err := t.Catalog.Volume(ctx, volume)
+		if err != nil {
+			return all, err
+		}
+		all = append(all, l)
+	}
+	return all, nil
+}
+
+// find gives the snapshot that an id or the beginning of one means, on every target that has it.
+func (a *app) find(ctx context.Context, prefix string) ([]stored, error) {
+	all, listErr := a.snapshots(ctx, nil)
+	plain := make([]catalog.Snapshot, len(all))
+	for i, s := range all {
+		plain[i] = s.Snapshot
+	}
+	found, err := catalog.Find(plain, strings.TrimSpace(prefix))
+	if err != nil {
+		return nil, errors.Join(err, listErr)
+	}
+	return slices.DeleteFunc(all, func(s stored) bool { return s.Ref() != found.Ref() }), nil
+}
+
+func newShow(std streams) *cobra.Command {
+	return &cobra.Command{
+		Use:     "show SNAPSHOT",
+		GroupID: "look",
+		Short:   "Print the manifest of a snapshot",
+		Long: `Print the manifest of a snapshot, as it is stored: JSON with its identity, the moment that the data is of,
+how still it was held, sizes and digests, and what it takes to make the volume again.
+
+SNAPSHOT is an id, or the beginning of one that is unique.`,
+		Args: oneArg("a snapshot"),
+		RunE: withApp(std, func(ctx context.Context, a *app, args []string) error {
+			found, err := a.find(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			data, err := found[0].Manifest.Encode()
+			if err != nil {
+				return err
+			}
+			_, err = std.out.Write(data)
+			return err
+		}),
+	}
+}

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/backupd/backupd/internal/engine"
+	"github.com/backupd/backupd/internal/plan"
+	"github.com/backupd/backupd/internal/quiesce"
+)
+
+// jobRow is a job in the output of plan.
+type jobRow struct {
+	Volumes []plannedRow `json:"volumes"`
+	Holds   []holdRow    `json:"holds"`
+	Error   string       `json:"error,omitempty"` // why the containers could not be held
+}
+
+type plannedRow struct {
+	Volume     string       `json:"volume"`
+	Refused    bool         `json:"refused"`
+	Problems   []string     `json:"problems"`
+	Expected   int64        `json:"expected_bytes"`   // what the newest snapshot held; 0 when there is none
+	ExpectedMS int64        `json:"expected_held_ms"` // how long the newest snapshot's containers were held
+	Prunes     []pruneGroup `json:"prunes"`
+}
+
+type holdRow struct {
+	Container string `json:"container"`
+	How       string `json:"how"` // pause or stop
+}
+
+func newPlan(std streams) *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:     "plan [VOLUME...]",
+		GroupID: "make",
+		Short:   "Show what a backup would do, without doing it",
+		Long: `Show, for the named volumes or all that are enrolled: which are read together, which containers are held
+and how, how much there was last time and how long it took, and what retention would remove.`,
+		RunE: withApp(std, func(ctx context.Context, a *app, args []string) error {
+			src, err := a.source(ctx)
+			if err != nil {
+				return err
+			}
+			enrolled, err := a.finder(src).Volumes(ctx)
+			if err != nil {
+				return err
+			}
+			due, err := chosen(enrolled, args)
+			if err != nil {
+				return err
+			}
+			containers, err := src.Containers(ctx)
+			if err != nil {
+				return err
+			}
+			var rows []jobRow
+			for _, job := range plan.Jobs(due) {
+				rows = append(rows, a.jobRow(ctx, job, containers))
+			}
+			if asJSON {
+				return writeJSON(std.out, "jobs", rows)
+			}
+			printPlan(std, rows)
+			return nil
+		}),
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
+	return c
+}
+
+func (a *app) jobRow(ctx context.Context, job plan.Job, containers []engine.Container) jobRow {
+	row := jobRow{Holds: []holdRow{}}
+	holds, err := quiesce.Select(job.Request(), containers, a.self)
+	row.Error = text(err)
+	for _, step := range holds.Steps {
+		row.Holds = append(row.Holds, holdRow{step.Container.Name, step.How.String()})
+	}
+	for _, v := range job.Volumes {
+		row.Volumes = append(row.Volumes, a.plannedRow(ctx, v))
+	}
+	return row
+}
+
+func (a *app) plannedRow(ctx context.Context, v plan.Volume) plannedRow {
+	row := plannedRow{Volume: v.Name, Refused: v.Refused, Problems: []string{}, Prunes: []pruneGroup{}}
+	for _, p := range v.Problems {
+		row.Problems = append(row.Problems, p.String())
+	}
+	if all, err := a.snapshots(ctx, []string{v.Name}); err == nil && len(all) > 0 {
+		newest := all[len(all)-1]
+		row.Expected, row.ExpectedMS = newest.Contents.Bytes, newest.HeldMS()
+	}
+	for _, name := range v.Targets.Value {
+		t, err := a.target(name)
+		if err != nil {
+			continue // one of the problems
+		}
+		row.Prunes = append(row.Prunes, a.pruneGroup(ctx, t, v.Name, v.Retention.Value))
+	}
+	return row
+}
+
+func printPlan(std streams, rows []jobRow) {
+	for i, job := range rows {
+		if i > 0 {
+			fmt.Fprintln(std.out)
+		}
+		var holds []string
+		for _, h := range job.Holds {
+			holds = append(holds, h.How+" "+printable(h.Container))
+		}
+		switch {
+		case job.Error != "":
+			fmt.Fprintf(std.out, "CANNOT HOLD: %s\n", printable(job.Error))
+		case len(holds) == 0:
+			fmt.Fprintln(std.out, "hold nothing")
+		default:
+			fmt.Fprintln(std.out, strings.Join(holds, ", then "))
+		}
+		for _, v := range job.Volumes {
+			printPlanned(std, v)
+		}
+	}
+}
+
+func printPlanned(std streams, v plannedRow) {
+	expected := "nothing is known of its size yet"
+	if v.Expected > 0 {
+		expected = fmt.Sprintf("%s last time, held for %s", size(v.Expected), held(v.ExpectedMS))
+	}
+	verb := "read"
+	if v.Refused {
+		verb = "REFUSED:"
+	}
+	fmt.Fprintf(std.out, "  %s volume %s (%s)\n", verb, printable(v.Volume), expected)
+	for _, p := range v.Problems {
+		fmt.Fprintf(std.out, "    PROBLEM %s\n", printable(p))
+	}
+	for _, g := range v.Prunes {
+		switch doomed := g.doomed(); {
+		case g.Error != "":
+			fmt.Fprintf(std.out, "    on %s nothing is removed: %s\n", g.Target, printable(g.Error))
+		case len(doomed) > 0:
+			fmt.Fprintf(std.out, "    then remove from %s: %s\n", g.Target, strings.Join(doomed, " "))
+		}
+	}
+}

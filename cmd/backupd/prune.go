@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/backupd/backupd/internal/backup"
+	"github.com/backupd/backupd/internal/plan"
+	"github.com/backupd/backupd/internal/retention"
+	"github.com/backupd/backupd/internal/snapshot"
+)
+
+// pruneGroup is what retention says of a volume on a target, in the outputs of prune and plan.
+type pruneGroup struct {
+	Volume   string       `json:"volume"`
+	Target   string       `json:"target"`
+	Policy   string       `json:"policy"`
+	Verdicts []verdictRow `json:"verdicts"` // oldest first
+	Error    string       `json:"error,omitempty"`
+}
+
+type verdictRow struct {
+	ID      snapshot.ID `json:"id"`
+	Keep    bool        `json:"keep"`
+	Reasons []string    `json:"reasons"`
+}
+
+func (g pruneGroup) doomed() (ids []string) {
+	for _, v := range g.Verdicts {
+		if !v.Keep {
+			ids = append(ids, string(v.ID))
+		}
+	}
+	return ids
+}
+
+func (a *app) pruneGroup(ctx context.Context, t backup.Target, volume string, keep retention.Policy) pruneGroup {
+	g := pruneGroup{Volume: volume, Target: t.Name, Policy: keep.String(), Verdicts: []verdictRow{}}
+	verdicts, err := a.pruner.Verdicts(ctx, t, volume, keep)
+	g.Error = text(err)
+	for _, v := range slices.Backward(verdicts) {
+		g.Verdicts = append(g.Verdicts, verdictRow{v.ID, v.Keep, v.Reasons})
+	}
+	return g
+}
+
+func newPrune(std streams) *cobra.Command {
+	var dryRun, asJSON bool
+	c := &cobra.Command{
+		Use:     "prune [VOLUME...]",
+		GroupID: "tidy",
+		Short:   "Apply retention now",
+		Long: `Remove what no rule of a volume's retention policy keeps, from each of its targets; of the named volumes or all that
+are enrolled. This happens by itself after each backup.
+
+With --dry-run nothing is removed, and each snapshot is shown with the verdict on it and its reasons.`,
+		RunE: withApp(std, func(ctx context.Context, a *app, args []string) error {
+			src, err := a.source(ctx)
+			if err != nil {
+				return err
+			}
+			enrolled, err := a.finder(src).Volumes(ctx)
+			if err != nil {
+				return err
+			}
+			due, err := chosen(enrolled, args)
+			if err != nil {
+				return err
+			}
+			if dryRun {
+				return a.pruneDry(ctx, due, asJSON)
+			}
+			return a.prune(ctx, due)
+		}),
+	}
+	c.Flags().BoolVar(&dryRun, "dry-run", false, "show each verdict and its reasons, and remove nothing")
+	c.Flags().BoolVar(&asJSON, "json", false, "with --dry-run: print one JSON document")
+	return c
+}
+
+func (a *app) pruneDry(ctx context.Context, volumes []plan.Volume, asJSON bool) error {
+	groups := []pruneGroup{}
+	var errs []error
+	for _, v := range volumes {
+		for _, name := range v.Targets.Value {
+			t, err := a.target(name)
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			g := a.pruneGroup(ctx, t, v.Name, v.Retention.Value)
+			if g.Error != "" {
+				errs = append(errs, fmt.Errorf("target %s: %s", g.Target, g.Error))
+			}
+			groups = append(groups, g)
+		}
+	}
+	if asJSON {
+		errs = append(errs, writeJSON(a.std.out, "prunes", groups))
+		return errors.Join(errs...)
+	}
+	for _, g := range groups {
+		fmt.Fprintf(a.std.out, "%s on %s, by %q\n", printable(g.Volume), g.Target, g.Policy)
+		t := newTable(a.std.out, "  VERDICT", "SNAPSHOT", "REASONS")
+		for _, v := range g.Verdicts {
+			verdict := "  remove"
+			if v.Keep {
+				verdict = "  keep"
+			}
+			t.row(verdict, string(v.ID), strings.Join(v.Reasons, ", "))
+		}
+		errs = append(errs, t.flush())
+	}
+	return errors.Join(errs...)
+}
+
+func (a *app) prune(ctx context.Context, volumes []plan.Volume) error {
+	var errs []error
+	bad := 0
+	for _, v := range volumes {
+		if err := a.pruneVolume(ctx, v); err != nil {
+			bad++
+			errs = append(errs, err)
+		}
+	}
+	if bad > 0 && bad < len(volumes) {
+		return coded{errors.Join(errs...), exitSome}
+	}
+	return errors.Join(errs...)
+}
+
+func (a *app) pruneVolume(ctx context.Context, v plan.Volume) error {
+	return a.underLock(ctx, v.Name, func() error {
+		var errs []error
+		for _, name := range v.Targets.Value {
+			t, err := a.target(name)
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			removed, err := a.pruner.Prune(ctx, t, v.Name, v.Retention.Value)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("target %s: %w", t.Name, err))
+			}
+			fmt.Fprintf(a.std.out, "%s on %s: %d removed\n", printable(v.Name), t.Name, removed)
+		}
+		return errors.Join(errs...)
+	})
+}

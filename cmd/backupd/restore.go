@@ -1,0 +1,215 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/backupd/backupd/internal/archive"
+	"github.com/backupd/backupd/internal/backup"
+	"github.com/backupd/backupd/internal/catalog"
+	"github.com/backupd/backupd/internal/restore"
+)
+
+// restoreFlags are what a restore is asked for besides the snapshot.
+type restoreFlags struct {
+	toVolume, toDir string
+	inPlace         bool
+	from            string
+	paths           []string
+	options         map[string]string
+	ifEmpty, dryRun bool
+}
+
+func newRestore(std streams) *cobra.Command {
+	var f restoreFlags
+	c := &cobra.Command{
+		Use:     "restore VOLUME[@WHEN]",
+		GroupID: "back",
+		Short:   "Give a volume back",
+		Long: `Restore a snapshot of VOLUME: the newest good one, or the one that WHEN means.
+
+WHEN is "latest", a snapshot id or its beginning, a moment (2026-11-20T14:00), a day (2026-11-20, yesterday) or an age (2h, 3d):
+the newest good snapshot not after it.
+
+  --to-volume NAME   into a volume, which is made with the driver, options and labels that the volume had;
+                     one that exists must be empty and in use by no running container
+  --to-dir DIR       into a folder, which is made if need be and must be empty
+  --in-place         instead of what the volume holds now: every container that mounts it is stopped for the exchange,
+                     after everything has been fetched and checked, and started again
+
+Every byte is checked against the digest in the manifest. Nothing is overwritten before that.`,
+		Example: `  backupd restore app --to-volume app
+  backupd restore app@2h --in-place
+  backupd restore app@2026-11-20T14:00 --to-dir /tmp/app --path 'etc/**'
+  backupd restore app --to-volume app --if-empty      # in an init service of a compose file`,
+		Args: oneArg("a volume"),
+		RunE: withApp(std, func(ctx context.Context, a *app, args []string) error {
+			return a.restore(ctx, args[0], f)
+		}),
+	}
+	fl := c.Flags()
+	fl.StringVar(&f.toVolume, "to-volume", "", "restore into this volume")
+	fl.StringVar(&f.toDir, "to-dir", "", "restore into this folder")
+	fl.BoolVar(&f.inPlace, "in-place", false, "replace what the volume holds")
+	fl.StringVar(&f.from, "from", "", "take the snapshot from this target (default: the first that has it)")
+	fl.StringArrayVar(&f.paths, "path", nil, "only what matches this glob (** for any depth); may be repeated")
+	fl.StringToStringVar(&f.options, "option", nil, "driver option of a volume that is made, as name=value; may be repeated")
+	fl.BoolVar(&f.ifEmpty, "if-empty", false, "do nothing, successfully, when the destination is not empty")
+	fl.BoolVar(&f.dryRun, "dry-run", false, "say what would be restored, and write nothing")
+	return c
+}
+
+func (f restoreFlags) check() error {
+	chosen := 0
+	for _, set := range []bool{f.toVolume != "", f.toDir != "", f.inPlace} {
+		if set {
+			chosen++
+		}
+	}
+	if chosen != 1 {
+		return usagef("say where to restore to: one of --to-volume NAME, --to-dir DIR or --in-place")
+	}
+	if f.inPlace && len(f.paths) > 0 {
+		return usagef("part of a snapshot cannot be restored in place: restore it with --to-dir and copy what is needed")
+	}
+	for _, glob := range f.paths {
+		if err := archive.ValidateGlob(glob); err != nil {
+			return usagef("--path: %w", err)
+		}
+	}
+	return nil
+}
+
+func (a *app) restore(ctx context.Context, arg string, f restoreFlags) error {
+	if err := f.check(); err != nil {
+		return err
+	}
+	volume, text, _ := strings.Cut(arg, "@")
+	when, err := catalog.ParseWhen(text, a.now(), time.Local)
+	if err != nil {
+		return usage(err)
+	}
+	return a.underLock(ctx, volume, func() error {
+		chosen, err := a.choose(ctx, volume, when, f.from)
+		if err != nil {
+			return err
+		}
+		req := restore.Request{Snapshot: chosen.Manifest, From: chosen.target.Catalog, Paths: f.paths, IfEmpty: f.ifEmpty}
+		if f.dryRun {
+			return a.restoreDry(ctx, chosen, req, f)
+		}
+		return a.restoreFor(ctx, chosen, req, f)
+	})
+}
+
+// choose gives the snapshot that is meant, from the first target that has it.
+func (a *app) choose(ctx context.Context, volume string, when catalog.When, from string) (stored, error) {
+	if from != "" {
+		t, err := a.target(from)
+		if err != nil {
+			return stored{}, err
+		}
+		a.targets = []backup.Target{t}
+	}
+	all, listErr := a.snapshots(ctx, []string{volume})
+	plain := make([]catalog.Snapshot, len(all))
+	for i, s := range all {
+		plain[i] = s.Snapshot
+	}
+	picked, err := when.Pick(plain)
+	if err != nil {
+		return stored{}, errors.Join(fmt.Errorf("volume %q on host %q: %w", volume, a.host, err), listErr)
+	}
+	if listErr != nil {
+		a.log.Warn("not every snapshot could be looked at", "err", listErr)
+	}
+	i := slices.IndexFunc(all, func(s stored) bool { return s.Ref() == picked.Ref() })
+	return all[i], nil
+}
+
+// restoreFor restores for real, and says what came of it.
+func (a *app) restoreFor(ctx context.Context, chosen stored, req restore.Request, f restoreFlags) error {
+	var src source
+	if f.toDir == "" {
+		var err error
+		if src, err = a.source(ctx); err != nil {
+			return err
+		}
+	}
+	r := a.restorer(src)
+	bars := newBars(a.std.err)
+	r.Progress = func(written, expected int64) { bars.update(chosen.Volume, written, expected) }
+	fmt.Fprintf(a.std.err, "restoring %s of volume %s, taken %s (%s, %s), from %s\n", chosen.ID, printable(chosen.Volume),
+		ago(chosen.Taken, a.now()), size(chosen.Contents.Bytes), chosen.Grade, chosen.target.Name)
+	result, where, err := a.deliver(ctx, r, src, req, f, chosen.Volume)
+	bars.done()
+	if err != nil {
+		return err
+	}
+	if result.Left {
+		fmt.Fprintf(a.std.out, "%s is not empty, and was left alone\n", where)
+		return nil
+	}
+	fmt.Fprintf(a.std.out, "restored %s to %s: %d entries, %s\n", chosen.ID, where, result.Report.Entries, size(result.Report.Bytes))
+	for _, h := range result.Held.Held {
+		fmt.Fprintf(a.std.out, "container %s was down for %s\n", printable(h.Container), held(h.Milliseconds))
+	}
+	return a.tellSkipped(result.Report)
+}
+
+// deliver restores to where the flags say.
+func (a *app) deliver(ctx context.Context, r *restore.Runner, src source, req restore.Request, f restoreFlags, volume string) (restore.Result, string, error) {
+	switch {
+	case f.toDir != "":
+		result, err := r.ToDir(ctx, req, f.toDir)
+		return result, "folder " + f.toDir, err
+	case f.toVolume != "":
+		result, err := r.ToVolume(ctx, req, f.toVolume, f.options)
+		return result, "volume " + f.toVolume, err
+	}
+	v, err := src.Volume(ctx, volume)
+	if err != nil {
+		return restore.Result{}, "", fmt.Errorf("restore in place: %w: to make the volume anew, use --to-volume %s", err, volume)
+	}
+	result, err := r.InPlace(ctx, req, v)
+	return result, "volume " + volume + " in place", err
+}
+
+// tellSkipped names what could not be restored as it was. It is no failure, since all that could be restored was.
+func (a *app) tellSkipped(report archive.Report) error {
+	for _, s := range report.Skipped {
+		fmt.Fprintf(a.std.err, "not as it was: %s: %s\n", printable(s.Path), printable(s.What))
+	}
+	return nil
+}
+
+// restoreDry says what a restore would do.
+func (a *app) restoreDry(ctx context.Context, chosen stored, req restore.Request, f restoreFlags) error {
+	var entries, bytes int64
+	err := restore.List(ctx, req, func(e archive.Entry) error {
+		entries++
+		bytes += e.Size
+		_, err := fmt.Fprintf(a.std.out, "%-9s %04o %d:%d %12d %s %s\n", e.Kind, e.Mode, e.UID, e.GID, e.Size,
+			e.ModTime.Local().Format(time.DateTime), printable(e.Path))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	where := "folder " + f.toDir
+	switch {
+	case f.toVolume != "":
+		where = "volume " + f.toVolume
+	case f.inPlace:
+		where = "volume " + chosen.Volume + ", in place of what it holds"
+	}
+	fmt.Fprintf(a.std.err, "would restore %d entries, %s, of snapshot %s (taken %s) to %s; nothing was written\n",
+		entries, size(bytes), chosen.ID, moment(chosen.Taken), where)
+	return nil
+}

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"fmt"
+	"runtime"
+
+	"github.com/spf13/cobra"
+)
+
+const about = `backupd backs up Docker volumes: it finds them by label, makes the containers that use them
+hold still, streams each volume as a tar archive to local disk or S3-compatible storage,
+keeps what the retention policy names, and gives volumes back with one command.
+
+Label a volume, or a container that mounts it, with backupd.enable=true; then:
+
+  backupd volumes                   see what is enrolled, and each setting with its origin
+  backupd plan                      see what a backup would do, without doing it
+  backupd backup                    back up all enrolled volumes now
+  backupd run                       keep doing it on schedule
+  backupd list                      see the snapshots
+  backupd restore app --to-volume app   bring a volume back
+
+Settings come from the environment (BACKUPD_TARGETS, BACKUPD_SCHEDULE, ...): see
+"backupd help settings". Exit codes: 0 done, 1 failed, 2 wrong usage or configuration,
+3 some volumes failed, 4 damaged data found.`
+
+func newRoot(std streams) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "backupd",
+		Short:         "Backups of Docker volumes that come back",
+		Long:          about,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Version:       version,
+	}
+	root.SetIn(std.in)
+	root.SetOut(std.out)
+	root.SetErr(std.err)
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usagef("%w (see %q)", err, c.CommandPath()+" --help")
+	})
+	root.AddGroup(
+		&cobra.Group{ID: "make", Title: "Make backups:"},
+		&cobra.Group{ID: "look", Title: "Look at what there is:"},
+		&cobra.Group{ID: "back", Title: "Get data back:"},
+		&cobra.Group{ID: "tidy", Title: "Keep and remove:"},
+	)
+	root.AddCommand(
+		newRun(std), newBackup(std), newPlan(std), newVolumes(std),
+		newList(std), newShow(std),
+		newRestore(std),
+		newPin(std), newUnpin(std), newRemove(std), newPrune(std),
+		newVersion(std), newSettingsHelp(),
+	)
+	return root
+}
+
+func newVersion(std streams) *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintf(std.out, "backupd %s (%s, %s/%s)\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			return err
+		},
+	}
+}
+
+// The kinds of arguments, with errors that count as wrong usage.
+
+func noArgs(c *cobra.Command, args []string) error { return usage(cobra.NoArgs(c, args)) }
+
+func someArgs(n int, what string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) < n {
+			return usagef("%s: name %s (see %q)", c.CommandPath(), what, c.CommandPath()+" --help")
+		}
+		return nil
+	}
+}
+
+func oneArg(what string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return usagef("%s: name %s, and one only (see %q)", c.CommandPath(), what, c.CommandPath()+" --help")
+		}
+		return nil
+	}
+}

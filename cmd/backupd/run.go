@@ -1,0 +1,51 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/backupd/backupd/internal/daemon"
+	"github.com/backupd/backupd/internal/durable"
+)
+
+func newRun(std streams) *cobra.Command {
+	return &cobra.Command{
+		Use:     "run",
+		GroupID: "make",
+		Short:   "Keep volumes backed up: the daemon",
+		Long: `Find enrolled volumes, follow the engine, and back each volume up on its schedule, until a signal ends it.
+
+A run that was missed while the daemon was down is made up once; one that failed is tried again a few times, with
+growing pauses. The first SIGTERM or Ctrl-C lets go of containers and abandons uploads cleanly; a second ends at once.`,
+		Args: noArgs,
+		RunE: withApp(std, func(ctx context.Context, a *app, _ []string) (err error) {
+			lock, err := durable.TryLock(filepath.Join(a.cfg.StateDir, "daemon.lock"))
+			if errors.Is(err, durable.ErrLocked) {
+				return fmt.Errorf("another daemon works with the state directory %s: %w", a.cfg.StateDir, err)
+			}
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, lock.Unlock()) }()
+			src, err := a.source(ctx)
+			if err != nil {
+				return err
+			}
+			runner, err := a.runner(src)
+			if err != nil {
+				return err
+			}
+			a.log.Info("daemon started", "version", version, "host", a.host, "state", a.cfg.StateDir)
+			defer a.log.Info("daemon stopped")
+			return daemon.New(daemon.Options{
+				Finder: a.finder(src), Watcher: src, Runner: runner, Ledger: a.ledger, Host: a.host,
+				Zone: time.Local, Parallel: a.cfg.Parallel, Now: a.now, Log: a.log,
+			}).Run(ctx)
+		}),
+	}
+}

@@ -1,0 +1,193 @@
+// Package backup is one job from hold to prune: it makes the containers of some volumes hold still, reads each volume once into an
+// archive that goes to every target, lets the containers go as soon as reading is done, commits the snapshots, and applies retention.
+//
+// Which volumes are due together is package plan's to say, when is the daemon's.
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/backupd/backupd/internal/archive"
+	"github.com/backupd/backupd/internal/catalog"
+	"github.com/backupd/backupd/internal/engine"
+	"github.com/backupd/backupd/internal/plan"
+	"github.com/backupd/backupd/internal/quiesce"
+	"github.com/backupd/backupd/internal/snapshot"
+)
+
+// Opener gives the folder with a volume's content.
+type Opener interface {
+	Path(ctx context.Context, v engine.Volume) (string, error)
+}
+
+// Target is a place that snapshots go to.
+type Target struct {
+	Name    string
+	Check   func(ctx context.Context) error // whether it could take a snapshot now; nil for not to be asked
+	Catalog *catalog.Catalog
+	Direct  bool // takes bytes as fast as a spool would, so that alone it needs none
+}
+
+// Identity is what goes into every manifest about who made it.
+type Identity struct {
+	Host    string // first folder on the targets
+	Owner   string // of the state directory
+	Program string // name and version
+}
+
+// Spool is where bytes wait for slow targets, so that containers need not.
+type Spool struct {
+	Dir   string
+	Limit int64 // bytes, of one job
+}
+
+// Runner runs jobs. All fields are needed but the last two.
+type Runner struct {
+	Identity Identity
+	Keeper   *quiesce.Keeper
+	Access   Opener
+	Targets  map[string]Target // by name
+	Locks    catalog.Locks
+	Spool    Spool
+	Archive  archive.Options // Exclude and Progress come from the job
+	Pruner   Pruner
+
+	Now     func() time.Time
+	Entropy io.Reader
+	Log     *slog.Logger
+
+	AllowEmpty bool                                      // do not suspect a volume that has become empty
+	Progress   func(volume string, read, expected int64) // bytes; expected is 0 when it is not known
+}
+
+// Result is what came of one volume of a job.
+type Result struct {
+	Volume   string
+	Manifest snapshot.Manifest // zero when nothing was read
+	Targets  []Outcome         // one for each target that the archive was sent to
+	Err      error             // what went wrong with the volume as a whole
+}
+
+// Outcome is what came of one target.
+type Outcome struct {
+	Target  string
+	Err     error // nil: the snapshot is there
+	Removed int   // snapshots that retention took away
+	Prune   error
+}
+
+// Stored tells whether a good snapshot came to lie on any target.
+func (r Result) Stored() bool {
+	return r.Manifest.Good() && slices.ContainsFunc(r.Targets, func(o Outcome) bool { return o.Err == nil })
+}
+
+// Failure is everything that went wrong, or nil.
+func (r Result) Failure() error {
+	errs := []error{r.Err}
+	for _, o := range r.Targets {
+		if o.Err != nil {
+			errs = append(errs, fmt.Errorf("target %s: %w", o.Target, o.Err))
+		}
+		if o.Prune != nil {
+			errs = append(errs, fmt.Errorf("target %s: prune: %w", o.Target, o.Prune))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Run does a job, and gives a result for each of its volumes. When it returns, containers run again, also when ctx has ended.
+func (r *Runner) Run(ctx context.Context, job plan.Job) (results []Result) {
+	results = make([]Result, len(job.Volumes))
+	names := make([]string, len(job.Volumes))
+	for i, v := range job.Volumes {
+		results[i].Volume, names[i] = v.Name, v.Name
+	}
+	release, err := r.Locks.Hold(ctx, names...)
+	if err != nil {
+		failAll(results, err)
+		return results
+	}
+	defer func() { failAll(results, release()) }()
+
+	var readings []*reading
+	for i, v := range job.Volumes {
+		reading, err := r.prepare(ctx, v, &results[i], len(job.Volumes))
+		if err != nil {
+			results[i].Err = err
+			continue
+		}
+		defer reading.close()
+		readings = append(readings, reading)
+	}
+	if len(readings) > 0 {
+		r.readHeld(ctx, readings)
+	}
+	for _, reading := range readings {
+		r.finish(ctx, reading)
+	}
+	return results
+}
+
+func failAll(results []Result, err error) {
+	for i := range results {
+		results[i].Err = errors.Join(results[i].Err, err)
+	}
+}
+
+var errHoldLost = errors.New("containers no longer held still while the volume was read")
+
+// readHeld reads the volumes while their containers hold still. Uploads go on when it returns, containers do so already.
+func (r *Runner) readHeld(ctx context.Context, readings []*reading) {
+	fail := func(err error) {
+		for _, reading := range readings {
+			reading.result.Err = errors.Join(reading.result.Err, err)
+		}
+	}
+	hold, err := r.Keeper.Hold(ctx, job(readings).Request())
+	if err != nil {
+		fail(err)
+		return
+	}
+	defer func() {
+		report, err := hold.Release(ctx)
+		if err != nil {
+			fail(err)
+		}
+		for _, reading := range readings {
+			reading.report = report
+			if errors.Is(reading.result.Err, errHoldLost) {
+				reading.result.Err = fmt.Errorf("%w: %s", reading.result.Err, strings.Join(report.Reasons, "; "))
+			}
+		}
+	}()
+	reading, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-hold.Lost():
+			cancel(errHoldLost)
+		case <-reading.Done():
+		}
+	}()
+	taken := r.Now()
+	for _, one := range readings {
+		if err := r.read(reading, ctx, one, taken); err != nil {
+			one.result.Err = fmt.Errorf("read volume %q: %w", one.volume.Name, err)
+		}
+	}
+}
+
+// job is what is left of a job once it is known which volumes can be read.
+func job(readings []*reading) (j plan.Job) {
+	for _, r := range readings {
+		j.Volumes = append(j.Volumes, r.volume)
+	}
+	return j
+}

@@ -1,0 +1,86 @@
+package backup
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/backupd/backupd/internal/archive"
+	"github.com/backupd/backupd/internal/snapshot"
+)
+
+// finish waits for a volume's uploads, commits its snapshot where the archive has come to lie, and applies retention there.
+func (r *Runner) finish(ctx context.Context, one *reading) {
+	one.stream.End(errors.New("the volume was not read")) // no effect on one that was
+	one.uploads.Wait()
+	result := one.result
+	if result.Manifest.ID == "" && result.Err != nil {
+		return // the uploads failed for no other reason
+	}
+	m := &result.Manifest
+	m.Grade, m.Held = one.report.Grade, append([]snapshot.Held{}, one.report.Held...) // never null in JSON
+	for _, s := range one.sinks {
+		o := Outcome{Target: s.target.Name, Err: s.err}
+		if o.Err == nil {
+			o.Err = s.target.Catalog.Commit(ctx, *m)
+		}
+		if o.Err == nil {
+			r.Log.Info("snapshot stored", "volume", m.Volume, "snapshot", m.ID, "target", o.Target, "bytes", m.StoredBytes(), "grade", m.Grade)
+			o.Removed, o.Prune = r.Pruner.Prune(ctx, s.target, one.volume.Name, one.volume.Retention.Value)
+		}
+		result.Targets = append(result.Targets, o)
+	}
+	if m.ID != "" && !m.Good() {
+		result.Err = errors.Join(result.Err, notGood(one))
+	}
+}
+
+// notGood says what is wrong with a snapshot that is kept, and does not count.
+func notGood(one *reading) error {
+	if suspect := one.result.Manifest.Suspect; suspect != "" {
+		return fmt.Errorf("volume %q is suspect: %s", one.volume.Name, suspect)
+	}
+	return fmt.Errorf("volume %q did not hold still while it was read (%s): the snapshot is marked fuzzy and does not count",
+		one.volume.Name, strings.Join(one.report.Reasons, "; "))
+}
+
+func (r *Runner) manifest(one *reading, ref snapshot.Ref, taken time.Time, sum archive.Summary) snapshot.Manifest {
+	m := snapshot.Manifest{
+		Format:  snapshot.Format,
+		ID:      ref.ID,
+		Host:    ref.Host,
+		Owner:   r.Identity.Owner,
+		Volume:  ref.Volume,
+		Taken:   taken.UTC(),
+		Program: r.Identity.Program,
+		Quiesce: one.volume.Quiesce.Value.String(),
+		Archives: []snapshot.Archive{{
+			ID: ref.ID, Size: sum.Stored, SHA256: hex.EncodeToString(sum.SHA256[:]), Plain: sum.Plain,
+		}},
+		Contents: snapshot.Contents{
+			Entries: sum.Entries, Bytes: sum.Bytes, Vanished: sum.Vanished, Resized: sum.Resized, Sockets: sum.Sockets,
+		},
+		Restore: restoreFacts(one),
+	}
+	if p := one.previous; p != nil && !r.AllowEmpty && m.Contents.Empty() && !p.Contents.Empty() {
+		m.Suspect = fmt.Sprintf("it is empty, and held %d entries in snapshot %s (if that is meant, back it up with --allow-empty)",
+			p.Contents.Entries, p.ID)
+	}
+	return m
+}
+
+// restoreFacts is what it takes to make the volume again.
+func restoreFacts(one *reading) snapshot.Restore {
+	v := one.volume
+	facts := snapshot.Restore{Driver: v.Driver, Labels: v.Labels}
+	facts.Options, facts.Withheld = snapshot.WithoutCredentials(v.Options)
+	for _, c := range v.Containers {
+		facts.Containers = append(facts.Containers, snapshot.Container{
+			Name: c.Name, Image: c.Image, ImageID: c.ImageID, Project: c.Project(), Service: c.Service(),
+		})
+	}
+	return facts
+}

@@ -1,0 +1,59 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/backupd/backupd/internal/catalog"
+	"github.com/backupd/backupd/internal/retention"
+)
+
+// Pruner applies retention to one volume on one target. Who calls Prune holds the lock of the volume.
+type Pruner struct {
+	Owner string // of the state directory: snapshots of another one under the same host name are not ours to judge
+	Now   func() time.Time
+	Zone  *time.Location // that days, weeks, months and years begin in
+}
+
+// Verdicts says of each snapshot whether it stays and why, newest first. It fails where removing anything would be a gamble: a
+// manifest that cannot be read, or snapshots of another owner.
+func (p Pruner) Verdicts(ctx context.Context, t Target, volume string, keep retention.Policy) ([]retention.Verdict, error) {
+	listing, err := t.Catalog.Volume(ctx, volume)
+	if err == nil {
+		err = p.safe(listing)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("nothing of volume %q is removed: %w", volume, err)
+	}
+	snapshots := make([]retention.Snapshot, len(listing.Snapshots))
+	for i, s := range listing.Snapshots {
+		snapshots[i] = retention.Snapshot{ID: s.ID, Taken: s.Taken, Good: s.Good(), Pinned: s.Pinned}
+	}
+	return retention.Decide(keep, snapshots, p.Now(), p.Zone), nil
+}
+
+func (p Pruner) safe(l catalog.Listing) error {
+	if err := l.Err(); err != nil {
+		return err
+	}
+	for _, s := range l.Snapshots {
+		if s.Owner != p.Owner {
+			return fmt.Errorf("snapshot %s was made by another backupd (owner %q, this one is %q) under the same host name %q: "+
+				"give each host its own BACKUPD_HOST, or remove that snapshot by hand", s.ID, s.Owner, p.Owner, s.Host)
+		}
+	}
+	return nil
+}
+
+// Prune takes away what no rule keeps, and what runs that were cut off have left behind. It tells how many snapshots went.
+func (p Pruner) Prune(ctx context.Context, t Target, volume string, keep retention.Policy) (int, error) {
+	verdicts, err := p.Verdicts(ctx, t, volume, keep)
+	if err != nil {
+		return 0, err
+	}
+	removed, err := retention.Prune(ctx, t.Catalog, t.Catalog.Host(), volume, verdicts, p.Now())
+	_, sweepErr := t.Catalog.Sweep(ctx, volume, p.Now())
+	return len(removed), errors.Join(err, sweepErr)
+}

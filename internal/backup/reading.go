@@ -1,0 +1,164 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/backupd/backupd/internal/archive"
+	"github.com/backupd/backupd/internal/plan"
+	"github.com/backupd/backupd/internal/quiesce"
+	"github.com/backupd/backupd/internal/snapshot"
+	"github.com/backupd/backupd/internal/spool"
+)
+
+// reading is one volume on its way to its targets.
+type reading struct {
+	volume   plan.Volume
+	dir      string
+	previous *snapshot.Manifest // newest good one on any target
+	sinks    []*sink
+	stream   stream
+	uploads  sync.WaitGroup
+	report   quiesce.Report
+	result   *Result
+}
+
+// sink is a target that takes part in a run.
+type sink struct {
+	target Target
+	from   io.ReadCloser
+	err    error // read after uploads
+}
+
+// stream is the way from the archive's writer to the sinks. End says that nothing more comes, and why when it is not the regular end.
+type stream interface {
+	io.Writer
+	End(err error)
+	Close() error
+}
+
+// prepare finds out what can be known before any container is touched: where the volume is, and which targets answer.
+func (r *Runner) prepare(ctx context.Context, v plan.Volume, result *Result, jobSize int) (*reading, error) {
+	dir, err := r.Access.Path(ctx, v.Volume)
+	if err != nil {
+		return nil, err
+	}
+	one := &reading{volume: v, dir: dir, result: result}
+	for _, name := range v.Targets.Value {
+		target, known := r.Targets[name]
+		if !known {
+			return nil, fmt.Errorf("volume %q is to go to target %q, which is not among the targets of this host", v.Name, name)
+		}
+		previous, err := ask(ctx, target, v.Name)
+		if err != nil {
+			result.Targets = append(result.Targets, Outcome{Target: name, Err: err})
+			continue
+		}
+		if one.previous == nil || previous != nil && previous.Taken.After(one.previous.Taken) {
+			one.previous = previous
+		}
+		one.sinks = append(one.sinks, &sink{target: target})
+	}
+	if len(one.sinks) == 0 {
+		return nil, errors.New("no target can take the snapshot")
+	}
+	return one, r.connect(one, r.Spool.Limit/int64(jobSize))
+}
+
+// ask finds out whether a target can take part, and gives the newest good snapshot that it has.
+func ask(ctx context.Context, t Target, volume string) (newest *snapshot.Manifest, err error) {
+	if t.Check != nil {
+		if err := t.Check(ctx); err != nil {
+			return nil, err
+		}
+	}
+	listing, err := t.Catalog.Volume(ctx, volume)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range listing.Snapshots {
+		if s.Good() {
+			newest = &s.Manifest // the listing is oldest first
+		}
+	}
+	return newest, nil
+}
+
+// connect makes the stream from the archive to the sinks.
+func (r *Runner) connect(one *reading, limit int64) error {
+	if len(one.sinks) == 1 && one.sinks[0].target.Direct {
+		pr, pw := io.Pipe()
+		one.stream, one.sinks[0].from = pipe{pw}, pr
+		return nil
+	}
+	s, err := spool.New(r.Spool.Dir, limit, len(one.sinks))
+	if err != nil {
+		return err
+	}
+	one.stream = s
+	for i, from := range s.Readers() {
+		one.sinks[i].from = from
+	}
+	return nil
+}
+
+type pipe struct{ *io.PipeWriter }
+
+func (p pipe) End(err error) { p.CloseWithError(err) }
+
+// read reads a volume into its stream. Reading ends with ctx; the uploads, which it leaves running, with uploading.
+func (r *Runner) read(ctx, uploading context.Context, one *reading, taken time.Time) error {
+	id, err := snapshot.NewID(taken, r.Entropy)
+	if err != nil {
+		return err
+	}
+	ref := snapshot.Ref{Host: r.Identity.Host, Volume: one.volume.Name, ID: id}
+	for _, s := range one.sinks {
+		one.uploads.Go(func() {
+			s.err = s.target.Catalog.PutArchive(uploading, ref, s.from)
+			s.from.Close() // so that a target that failed is not waited for
+		})
+	}
+	summary, err := archive.Create(ctx, one.dir, one.stream, r.archiveOptions(one))
+	one.stream.End(err)
+	if err != nil {
+		if errors.Is(err, spool.ErrNoReader) || errors.Is(err, io.ErrClosedPipe) {
+			return nil // every target failed, and each says why
+		}
+		return errors.Join(err, causeOf(ctx))
+	}
+	one.result.Manifest = r.manifest(one, ref, taken, summary)
+	return nil
+}
+
+// causeOf gives the reason why ctx ended, where somebody gave one.
+func causeOf(ctx context.Context) error {
+	if ctx.Err() == nil || errors.Is(context.Cause(ctx), ctx.Err()) {
+		return nil
+	}
+	return context.Cause(ctx)
+}
+
+func (r *Runner) archiveOptions(one *reading) archive.Options {
+	o := r.Archive
+	o.Exclude = one.volume.Exclude.Value
+	if r.Progress != nil {
+		var expected int64
+		if one.previous != nil {
+			expected = one.previous.Contents.Bytes
+		}
+		o.Progress = func(read int64) { r.Progress(one.volume.Name, read, expected) }
+	}
+	return o
+}
+
+// close gives back what the reading holds. It waits for uploads that a panic has left behind.
+func (one *reading) close() {
+	one.stream.End(errors.New("the run was given up"))
+	one.uploads.Wait()
+	one.stream.Close()
+}

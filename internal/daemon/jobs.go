@@ -1,0 +1,139 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/backupd/backupd/internal/backup"
+	"github.com/backupd/backupd/internal/ledger"
+	"github.com/backupd/backupd/internal/plan"
+	"github.com/backupd/backupd/internal/schedule"
+)
+
+// due gives the volumes that are to run now, and when the next one will be.
+func (d *Daemon) due(now time.Time) (due []plan.Volume, next time.Time) {
+	known := d.Ledger.View().Volumes
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, v := range d.scan.volumes {
+		if v.Refused || d.running[v.Name] {
+			continue
+		}
+		at := NextRun(v, known[v.Name], d.Host, d.Zone, now)
+		switch {
+		case at.IsZero():
+		case at.After(now):
+			next = earliest(next, at)
+		default:
+			due = append(due, v)
+		}
+	}
+	return due, next
+}
+
+// NextRun tells when a volume is to run next: as its schedule says, counted from its last run or from when it was first seen; or
+// sooner, when the last run failed and is to be tried again. A moment that has passed means now.
+func NextRun(v plan.Volume, known ledger.Volume, host string, zone *time.Location, now time.Time) time.Time {
+	last := known.LastRun
+	if last.IsZero() {
+		last = known.FirstSeen
+	}
+	if last.IsZero() {
+		last = now
+	}
+	at := v.Schedule.Value.For(host+"/"+v.Name, zone).Due(last, now)
+	if wait, again := schedule.Retry(known.Failures); again {
+		ended := known.LastRun
+		if known.LastEnd.After(ended) {
+			ended = known.LastEnd
+		}
+		if ended.After(now) { // the clock went back
+			ended = now
+		}
+		at = earliest(at, ended.Add(wait))
+	}
+	return at
+}
+
+// start starts a job, if one more may run.
+func (d *Daemon) start(ctx context.Context, job plan.Job, now time.Time) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.slots == 0 || ctx.Err() != nil {
+		return false
+	}
+	d.slots--
+	for _, v := range job.Volumes {
+		d.running[v.Name] = true
+	}
+	d.jobs.Go(func() error {
+		defer d.ended(job)
+		d.run(ctx, job, now)
+		return nil
+	})
+	return true
+}
+
+func (d *Daemon) ended(job plan.Job) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.slots++
+	for _, v := range job.Volumes {
+		delete(d.running, v.Name)
+	}
+	d.nudge()
+}
+
+// run does a job and remembers it. That it was begun is remembered first, as a failure until something better is known: so a run that
+// a crash cut off is tried again, and not for ever.
+func (d *Daemon) run(ctx context.Context, job plan.Job, now time.Time) {
+	err := d.Ledger.Update(func(s *ledger.State) error {
+		for _, v := range job.Volumes {
+			s.Began(v.Name, now)
+		}
+		return nil
+	})
+	if err != nil {
+		d.Log.Error("a run that cannot be remembered is not begun", "err", err)
+		return
+	}
+	results := d.attempt(ctx, job)
+	err = d.Ledger.Update(func(s *ledger.State) error {
+		for _, r := range results {
+			s.Ended(r.Volume, d.Now(), r.Failure(), r.Stored())
+		}
+		return nil
+	})
+	if err != nil {
+		d.Log.Error("the end of a run cannot be remembered: it will be repeated", "err", err)
+	}
+	for _, r := range results {
+		d.tell(r)
+	}
+}
+
+// attempt survives a bug in a job: the other volumes' backups must go on.
+func (d *Daemon) attempt(ctx context.Context, job plan.Job) (results []backup.Result) {
+	defer func() {
+		if p := recover(); p != nil {
+			d.Log.Error("a job panicked", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			results = nil
+			for _, v := range job.Volumes {
+				results = append(results, backup.Result{Volume: v.Name, Err: fmt.Errorf("panic: %v", p)})
+			}
+		}
+	}()
+	return d.Runner.Run(ctx, job)
+}
+
+func (d *Daemon) tell(r backup.Result) {
+	m := r.Manifest
+	facts := []any{"volume", r.Volume, "snapshot", m.ID, "bytes", m.Contents.Bytes, "stored_bytes", m.StoredBytes(), "grade", m.Grade, "held_ms", m.HeldMS()}
+	if err := r.Failure(); err != nil {
+		d.Log.Error("backup failed", append(facts, "err", err, "stored", r.Stored())...)
+		return
+	}
+	d.Log.Info("backup done", facts...)
+}

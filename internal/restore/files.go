@@ -1,0 +1,118 @@
+package restore
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/dustin/go-humanize"
+	"golang.org/x/sys/unix"
+)
+
+// enoughSpace refuses early what would fill the disk. A part of a snapshot has no known size.
+func enoughSpace(dir string, bytes int64, paths []string) error {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return fmt.Errorf("ask for the free space at %s: %w", dir, err)
+	}
+	if free := int64(st.Bavail) * st.Bsize; len(paths) == 0 && free < bytes {
+		return fmt.Errorf("restore to %s: %s are needed and %s are free: %w", dir, humanize.IBytes(uint64(bytes)),
+			humanize.IBytes(uint64(max(free, 0))), unix.ENOSPC)
+	}
+	return nil
+}
+
+func removeChildren(dir string) error {
+	children, err := os.ReadDir(dir)
+	errs := []error{err}
+	for _, child := range children {
+		errs = append(errs, os.RemoveAll(filepath.Join(dir, child.Name())))
+	}
+	return errors.Join(errs...)
+}
+
+// copyAttributes gives the folder to the owner, mode, extended attributes and times of the folder from. Attributes that "to" has and
+// "from" has not go.
+func copyAttributes(from, to string) error {
+	info, err := os.Stat(from)
+	if err != nil {
+		return err
+	}
+	st := info.Sys().(*syscall.Stat_t)
+	if err := os.Chown(to, int(st.Uid), int(st.Gid)); err != nil {
+		return err
+	}
+	if err := os.Chmod(to, info.Mode()); err != nil {
+		return err
+	}
+	if err := copyXattrs(from, to); err != nil {
+		return err
+	}
+	return unix.UtimesNanoAt(unix.AT_FDCWD, to, []unix.Timespec{unix.Timespec(st.Atim), unix.Timespec(st.Mtim)}, 0)
+}
+
+func copyXattrs(from, to string) error {
+	had, err := xattrs(to)
+	if err != nil {
+		return err
+	}
+	want, err := xattrs(from)
+	if err != nil {
+		return err
+	}
+	for name := range had {
+		if _, stays := want[name]; !stays {
+			if err := unix.Removexattr(to, name); err != nil {
+				return &os.PathError{Op: "remove attribute " + name, Path: to, Err: err}
+			}
+		}
+	}
+	for name, value := range want {
+		if err := unix.Setxattr(to, name, value, 0); err != nil {
+			return &os.PathError{Op: "set attribute " + name, Path: to, Err: err}
+		}
+	}
+	return nil
+}
+
+// maxXattrs is the most that the kernel gives of names or of one value (xattr(7): XATTR_LIST_MAX, XATTR_SIZE_MAX).
+const maxXattrs = 64 << 10
+
+func xattrs(path string) (map[string][]byte, error) {
+	buf := make([]byte, maxXattrs)
+	n, err := unix.Listxattr(path, buf)
+	if errors.Is(err, unix.ENOTSUP) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, &os.PathError{Op: "list attributes", Path: path, Err: err}
+	}
+	values := map[string][]byte{}
+	for name := range strings.SplitSeq(strings.TrimSuffix(string(buf[:n]), "\x00"), "\x00") {
+		if name == "" {
+			continue
+		}
+		value := make([]byte, maxXattrs)
+		n, err := unix.Getxattr(path, name, value)
+		if err != nil {
+			return nil, &os.PathError{Op: "read attribute " + name, Path: path, Err: err}
+		}
+		values[name] = value[:n]
+	}
+	return values, nil
+}
+
+// syncFileSystem makes the exchange survive a power cut before containers build on it.
+func syncFileSystem(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(unix.Syncfs(int(f.Fd())), f.Close()); err != nil {
+		return fmt.Errorf("write back %s: %w", dir, err)
+	}
+	return nil
+}

@@ -1,0 +1,100 @@
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/backupd/backupd/internal/engine"
+	"github.com/backupd/backupd/internal/snapshot"
+)
+
+// ToVolume restores into a volume. One that does not exist is made with the driver, options and labels that the snapshot's volume
+// had; options add to these or take their place, which those need that the manifest withholds. One that exists must be empty,
+// and no container may run on it.
+func (r *Runner) ToVolume(ctx context.Context, req Request, name string, options map[string]string) (Result, error) {
+	v, err := r.Engine.Volume(ctx, name)
+	made := errors.Is(err, engine.ErrNotFound)
+	switch {
+	case made:
+		v, err = r.create(ctx, req.Snapshot.Restore, name, options)
+	case err == nil && !req.IfEmpty:
+		err = r.unused(ctx, v)
+	}
+	if err != nil {
+		return Result{}, err
+	}
+	var result Result
+	dir, err := r.Access.Path(ctx, v)
+	if err == nil {
+		result, err = r.fill(ctx, req, dir)
+	}
+	if err != nil && made {
+		cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
+		defer cancel()
+		err = errors.Join(err, r.Engine.RemoveVolume(cleanup, name))
+	}
+	if errors.Is(err, ErrNotEmpty) {
+		err = fmt.Errorf("%w: restore to another volume, or replace its content with --in-place", err)
+	}
+	return result, err
+}
+
+// cleanupTime is how long cleaning up may take after a restore was cancelled.
+const cleanupTime = 15 * time.Second
+
+func (r *Runner) create(ctx context.Context, facts snapshot.Restore, name string, options map[string]string) (engine.Volume, error) {
+	all, err := allOptions(facts, options)
+	if err != nil {
+		return engine.Volume{}, fmt.Errorf("create volume %q: %w", name, err)
+	}
+	v, err := r.Engine.CreateVolume(ctx, engine.Volume{Name: name, Driver: facts.Driver, Options: all, Labels: facts.Labels})
+	if err != nil {
+		return engine.Volume{}, fmt.Errorf("create volume %q as it was: %w", name, err)
+	}
+	return v, nil
+}
+
+// allOptions are the recorded options and those that are given now. A withheld mount option "o.password" goes back into "o".
+func allOptions(facts snapshot.Restore, given map[string]string) (map[string]string, error) {
+	all := maps.Clone(facts.Options)
+	if all == nil {
+		all = map[string]string{}
+	}
+	var missing []string
+	for _, name := range facts.Withheld {
+		if _, ok := given[name]; !ok {
+			missing = append(missing, "--option "+name+"=...")
+		}
+	}
+	if len(missing) > 0 {
+		return nil, fmt.Errorf("its driver's options with credentials are not in the manifest: add %s", strings.Join(missing, " "))
+	}
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		if mount, ok := strings.CutPrefix(name, "o."); ok {
+			all["o"] = strings.TrimPrefix(all["o"]+","+mount+"="+given[name], ",")
+			continue
+		}
+		all[name] = given[name]
+	}
+	return all, nil
+}
+
+// unused makes sure that nothing runs on a volume that is about to be filled.
+func (r *Runner) unused(ctx context.Context, v engine.Volume) error {
+	containers, err := r.Engine.Containers(ctx)
+	if err != nil {
+		return err
+	}
+	for _, c := range containers {
+		self := r.Self != "" && strings.HasPrefix(c.ID, r.Self)
+		if mounts, _ := c.Mounting(v); mounts && c.Active() && !self {
+			return fmt.Errorf("container %s runs on volume %q: stop it first, or use --in-place, which does", c.Name, v.Name)
+		}
+	}
+	return nil
+}
