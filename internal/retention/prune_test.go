@@ -1,0 +1,120 @@
+package retention_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/backupd/backupd/internal/retention"
+	"github.com/backupd/backupd/internal/snapshot"
+)
+
+var errStuck = errors.New("stuck")
+
+// remover notes what is removed; what is stuck cannot be, and after the last removal its context ends.
+type remover struct {
+	removed []snapshot.Ref
+	stuck   snapshot.ID
+	last    snapshot.ID
+	cancel  context.CancelFunc
+}
+
+func (r *remover) Remove(_ context.Context, ref snapshot.Ref) error {
+	if ref.ID == r.stuck {
+		return errStuck
+	}
+	r.removed = append(r.removed, ref)
+	if ref.ID == r.last {
+		r.cancel()
+	}
+	return nil
+}
+
+func TestPruneRemovesTheOldestFirst(t *testing.T) {
+	all := snaps(t, "2026-11-17 2026-11-15 2026-11-19 2026-11-16* 2026-11-18!")
+	r := &remover{}
+	removed, err := retention.Prune(t.Context(), r, "nas", "db", retention.Decide(retention.Policy{Last: 1}, all, now, time.UTC), now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []snapshot.Ref{
+		{Host: "nas", Volume: "db", ID: all[1].ID}, {Host: "nas", Volume: "db", ID: all[0].ID}, {Host: "nas", Volume: "db", ID: all[4].ID},
+	}
+	if diff := cmp.Diff(want, r.removed); diff != "" {
+		t.Errorf("removed (-want +got):\n%s", diff)
+	}
+	if want := []snapshot.ID{all[1].ID, all[0].ID, all[4].ID}; !slices.Equal(removed, want) {
+		t.Errorf("tells that %v are gone, want %v", removed, want)
+	}
+}
+
+func TestOneThatCannotBeRemovedDoesNotKeepTheOthers(t *testing.T) {
+	all := snaps(t, "2026-11-16 2026-11-17 2026-11-18 2026-11-19")
+	r := &remover{stuck: all[1].ID}
+	removed, err := retention.Prune(t.Context(), r, "nas", "db", retention.Decide(retention.Policy{Last: 1}, all, now, time.UTC), now)
+	if !errors.Is(err, errStuck) || !strings.Contains(err.Error(), string(all[1].ID)) {
+		t.Errorf("%v, want an error that names %s", err, all[1].ID)
+	}
+	if want := []snapshot.ID{all[0].ID, all[2].ID}; !slices.Equal(removed, want) {
+		t.Errorf("tells that %v are gone, want %v", removed, want)
+	}
+}
+
+func TestPruneStopsBetweenTwoSnapshots(t *testing.T) {
+	all := snaps(t, "2026-11-16 2026-11-17 2026-11-18 2026-11-19")
+	ctx, cancel := context.WithCancel(t.Context())
+	r := &remover{last: all[1].ID, cancel: cancel}
+	removed, err := retention.Prune(ctx, r, "nas", "db", retention.Decide(retention.Policy{Last: 1}, all, now, time.UTC), now)
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("ended with %v", err)
+	}
+	if want := []snapshot.ID{all[0].ID, all[1].ID}; !slices.Equal(removed, want) || len(r.removed) != len(want) {
+		t.Errorf("tells that %v are gone, and %v are, want %v", removed, r.removed, want)
+	}
+}
+
+// Verdicts that no Decide would give.
+func TestPruneTrustsNoVerdict(t *testing.T) {
+	tests := map[string]struct {
+		snaps, remove string
+		want          string // in the error
+	}{
+		"against all":                    {"2026-11-17 2026-11-18 2026-11-19", "2026-11-17 2026-11-18 2026-11-19", "newest good"},
+		"against the newest good":        {"2026-11-17 2026-11-18 2026-11-19!", "2026-11-18", "newest good"},
+		"against it, with a future kept": {"2026-11-17 2026-11-18 2031-01-01", "2026-11-18", "newest good"},
+		"against the future":             {"2026-11-18 2031-01-01", "2031-01-01", "dated in the future"},
+		"against a pinned one":           {"2026-11-17* 2026-11-18", "2026-11-17*", "pinned"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			var verdicts []retention.Verdict
+			doomed := marks(snaps(t, test.remove))
+			for _, s := range snaps(t, test.snaps) {
+				keep := !slices.Contains(doomed, marks([]retention.Snapshot{s})[0])
+				verdicts = append(verdicts, retention.Verdict{Snapshot: s, Keep: keep})
+			}
+			expectRefusal(t, verdicts, test.want)
+		})
+	}
+	t.Run("two on one snapshot", func(t *testing.T) {
+		s := snaps(t, "2026-11-18")[0]
+		expectRefusal(t, []retention.Verdict{{Snapshot: s, Keep: true}, {Snapshot: s}}, "two verdicts")
+	})
+}
+
+func expectRefusal(t *testing.T, verdicts []retention.Verdict, want string) {
+	t.Helper()
+	r := &remover{}
+	removed, err := retention.Prune(t.Context(), r, "nas", "db", verdicts, now)
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v, want an error with %q", err, want)
+	}
+	if len(removed) > 0 || len(r.removed) > 0 {
+		t.Errorf("removed %v, and tells of %v, want neither", r.removed, removed)
+	}
+}
