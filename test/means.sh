@@ -65,7 +65,7 @@ install_packages() {
 apt_install() {
 	export DEBIAN_FRONTEND=noninteractive
 	local package known=()
-	apt-get update -qq >&2 || return
+	apt-get update -qq >&2 || say "apt-get update failed; trying with what it knew before"
 	for package in "$@"; do
 		if apt-cache show "$package" >/dev/null 2>&1; then
 			known+=("$package")
@@ -77,11 +77,14 @@ apt_install() {
 	keep_down "${known[@]}"
 }
 
+policy=/usr/sbin/policy-rc.d # asked by Debian's packages whether to start a service
+
 # without_services runs a command while packages may not start their services, and puts the machine's own policy back.
 without_services() {
-	local policy=/usr/sbin/policy-rc.d code=0
+	local code=0
+	restore_policy # of a script that was killed
 	[ ! -e $policy ] || mv $policy $policy.backupd-test
-	printf '#!/bin/sh\nexit 101\n' >$policy
+	printf '#!/bin/sh\n# backupd-test\nexit 101\n' >$policy
 	chmod 755 $policy
 	"$@" || code=$?
 	restore_policy
@@ -89,12 +92,8 @@ without_services() {
 }
 
 restore_policy() {
-	local policy=/usr/sbin/policy-rc.d
-	if [ -e $policy.backupd-test ]; then
-		mv $policy.backupd-test $policy
-	else
-		rm -f $policy
-	fi
+	if [ -e $policy ] && grep -qx '# backupd-test' $policy; then rm $policy; fi
+	if [ -e $policy.backupd-test ]; then mv $policy.backupd-test $policy; fi
 }
 
 # keep_down keeps the services of packages that this script brought from starting at the next boot.
@@ -133,18 +132,16 @@ start_engine() {
 	# Held as long as this script lives: tells a later one that this engine is not abandoned.
 	exec 9>"$dir/lock"
 	flock 9
-	cat >"$dir/start" <<-END
-		#!/bin/sh
-		# In a network namespace of its own, so that it cannot touch the machine's bridge, and in a session of its own, so that
-		# Ctrl-C reaches the tests first.
-		exec setsid unshare --net sh -c 'ip link set lo up && exec "\$@"' sh dockerd --data-root $dir/data --exec-root $dir/run \\
-			--pidfile $dir/pid --host unix://$dir/sock --cgroup-parent /backupd-test/${dir##*.} --iptables=false --ip-masq=false \\
-			--ip6tables=false --shutdown-timeout 3
-	END
-	chmod 755 "$dir/start"
-	"$dir/start" >"$dir/log" 2>&1 9>&- &
+	# Settings of the machine's own engine would contradict these.
+	echo '{}' >"$dir/daemon.json"
+	# In a network namespace of its own it cannot touch the machine's bridge, and in a session of its own no Ctrl-C reaches it before
+	# the tests. The cgroups are named here because remove_engine has to find them.
+	setsid unshare --net sh -c 'ip link set lo up && exec "$@"' sh dockerd --config-file "$dir/daemon.json" --data-root "$dir/data" \
+		--exec-root "$dir/run" --pidfile "$dir/pid" --host "unix://$dir/sock" --exec-opt native.cgroupdriver=cgroupfs \
+		--cgroup-parent "/backupd-test/${dir##*.}" --iptables=false --ip-masq=false --ip6tables=false --shutdown-timeout 3 \
+		>"$dir/log" 2>&1 9>&- &
 	for _ in $(seq 300); do
-		if engine version; then
+		if grep -q 'API listen on' "$dir/log"; then
 			export TEST_DOCKER_HOST=unix://$dir/sock
 			return 0
 		fi
@@ -156,8 +153,6 @@ start_engine() {
 	remove_engine "$dir"
 	dir=
 }
-
-engine() { DOCKER_API_VERSION='' docker --host "unix://$dir/sock" "$@" >/dev/null 2>&1; }
 
 # sweep removes engines whose script was killed before it could.
 sweep() {
@@ -200,7 +195,7 @@ remove_engine() {
 			find "$file" -depth -type d -exec rmdir {} + 2>/dev/null && break
 			sleep 0.1
 		done
-		rmdir --ignore-fail-on-non-empty "${file%/*}" || true
+		rmdir "${file%/*}" 2>/dev/null || true # others may have one running
 	done
 	rm -rf --one-file-system "$dir" || say "could not remove all of $dir"
 }
@@ -224,7 +219,7 @@ processes() {
 
 clean() {
 	set +e # whatever of it fails, the rest is still to be done
-	[ ! -e /usr/sbin/policy-rc.d.backupd-test ] || restore_policy
+	[ "$(id -u)" -ne 0 ] || restore_policy
 	[ -z "$dir" ] || remove_engine "$dir"
 }
 
