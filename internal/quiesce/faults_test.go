@@ -45,8 +45,8 @@ func walk(t *testing.T, name string, req quiesce.Request, faults *faulttest.Inje
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			faults.Cancel = cancel
-			w := newWorld(shop()...)
-			w.faults = faults
+			w := newWorld(t, shop()...)
+			w.Faults = faults
 			h, err := w.keeper().Hold(ctx, req)
 			if err == nil {
 				_, err = h.Release(ctx)
@@ -58,7 +58,7 @@ func walk(t *testing.T, name string, req quiesce.Request, faults *faulttest.Inje
 			}
 			time.Sleep(10 * time.Minute) // nothing may happen late
 			want := states{"app": engine.Running, "db": engine.Running, "viewer": engine.Running, "old": engine.Exited}
-			if diff := cmp.Diff(want, w.states()); diff != "" {
+			if diff := cmp.Diff(want, w.states(t)); diff != "" {
 				t.Errorf("after calls %q: %s", faults.Calls(), diff)
 			}
 			calls = len(faults.Calls())
@@ -72,14 +72,14 @@ func TestLateEffects(t *testing.T) {
 	for _, mode := range []quiesce.Mode{quiesce.Pause, quiesce.Stop} {
 		t.Run(mode.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(shop()...)
+				w := newWorld(t, shop()...)
 				k := quiesce.New(&late{w}, quiesce.Options{Now: time.Now})
 				_, err := k.Hold(t.Context(), quiesce.Request{Volumes: []engine.Volume{data}, Mode: mode})
 				if !errors.Is(err, engine.ErrUnreachable) {
 					t.Fatalf("hold: %v", err)
 				}
 				time.Sleep(time.Minute)
-				if s := w.states()["app"]; s != engine.Running {
+				if s := w.states(t)["app"]; s != engine.Running {
 					t.Errorf("app is %s", s)
 				}
 			})
@@ -91,26 +91,26 @@ func TestLateEffects(t *testing.T) {
 type late struct{ *world }
 
 func (l *late) Pause(ctx context.Context, id string) error {
-	if id != "app" {
+	if id != "id-app" {
 		return l.world.Pause(ctx, id)
 	}
-	time.AfterFunc(3*time.Second, func() { _ = l.do("pause", id) }) // the test looks at the state
+	time.AfterFunc(3*time.Second, func() { _ = l.operator.Pause(ctx, id) }) // the test looks at the state
 	return engine.ErrUnreachable
 }
 
 func (l *late) Stop(ctx context.Context, id string, timeout time.Duration) error {
-	if id != "app" {
+	if id != "id-app" {
 		return l.world.Stop(ctx, id, timeout)
 	}
-	time.AfterFunc(3*time.Second, func() { _ = l.do("stop", id) })
+	time.AfterFunc(3*time.Second, func() { _ = l.operator.Stop(ctx, id, 0) })
 	return engine.ErrUnreachable
 }
 
 // One container that cannot be resumed keeps no other waiting, and is named.
 func TestRefusalToResume(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(shop()...)
-		refusing := &refusesToStart{world: w, id: "db"}
+		w := newWorld(t, shop()...)
+		refusing := &refusesToStart{world: w, id: "id-db"}
 		k := quiesce.New(refusing, quiesce.Options{Now: time.Now})
 		h, err := k.Hold(t.Context(), quiesce.Request{Volumes: []engine.Volume{data}, Mode: quiesce.Stop})
 		must(t, err)
@@ -122,8 +122,8 @@ func TestRefusalToResume(t *testing.T) {
 		if took := time.Since(begun); took > 30*time.Second {
 			t.Errorf("gave up after %s", took)
 		}
-		if report.Grade != snapshot.Cold || w.states()["app"] != engine.Running {
-			t.Errorf("grade %s (%v), app is %s", report.Grade, report.Reasons, w.states()["app"])
+		if report.Grade != snapshot.Cold || w.states(t)["app"] != engine.Running {
+			t.Errorf("grade %s (%v), app is %s", report.Grade, report.Reasons, w.states(t)["app"])
 		}
 		if report.Held[0].Milliseconds > 5000 {
 			t.Errorf("app was held for %d ms", report.Held[0].Milliseconds)
@@ -156,10 +156,10 @@ func TestSomebodyElseIsFaster(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(shop()...)
+				w := newWorld(t, shop()...)
 				w.on = func(call, id string) {
-					if call == "pause" && id == "app" {
-						must(t, w.do(tt.action, "db"))
+					if call == "pause" && id == "id-app" {
+						w.do(t, tt.action, "db")
 					}
 				}
 				h, err := w.keeper().Hold(t.Context(), quiesce.Request{Volumes: []engine.Volume{data}, Mode: quiesce.Pause})
@@ -169,7 +169,7 @@ func TestSomebodyElseIsFaster(t *testing.T) {
 				if report.Grade != tt.grade || len(report.Held) != 1 {
 					t.Errorf("%s (%v), held %v", report.Grade, report.Reasons, report.Held)
 				}
-				if got := w.states()["db"]; got != tt.after {
+				if got := w.states(t)["db"]; got != tt.after {
 					t.Errorf("db is %q, want %q", got, tt.after)
 				}
 			})

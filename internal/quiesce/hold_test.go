@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/backupd/backupd/internal/engine"
+	"github.com/backupd/backupd/internal/engine/enginetest"
 	"github.com/backupd/backupd/internal/quiesce"
 	"github.com/backupd/backupd/internal/snapshot"
 )
@@ -46,11 +47,10 @@ func TestHold(t *testing.T) {
 		return changed
 	}
 	successor := func(s engine.State) engine.Container {
-		c := container("db-2", writes, service(""), in(s))
-		c.Name = "db"
+		c := container("db", writes, service(""), in(s))
+		c.ID = "id-db-2"
 		return c
 	}
-	replaced := states{"app": engine.Running, "db-2": engine.Running, "viewer": engine.Running, "old": engine.Exited}
 
 	for name, tt := range map[string]struct {
 		mode   quiesce.Mode
@@ -83,26 +83,26 @@ func TestHold(t *testing.T) {
 			grade: snapshot.Fuzzy, reason: "cannot be seen"},
 
 		"somebody unpauses one": {mode: "pause", grade: snapshot.Fuzzy, lost: true, reason: `"db"`,
-			during: func(t *testing.T, w *world) { must(t, w.do("unpause", "db")) }},
+			during: func(t *testing.T, w *world) { w.do(t, "unpause", "db") }},
 		"somebody unpauses one and pauses it again": {mode: "pause", grade: snapshot.Fuzzy, lost: true, reason: `"db"`,
-			during: func(t *testing.T, w *world) { must(t, w.do("unpause", "db")); must(t, w.do("pause", "db")) }},
+			during: func(t *testing.T, w *world) { w.do(t, "unpause", "db"); w.do(t, "pause", "db") }},
 		"somebody starts one that was stopped": {mode: "stop", grade: snapshot.Fuzzy, lost: true, reason: `"db"`,
-			during: func(t *testing.T, w *world) { must(t, w.do("start", "db")) }},
+			during: func(t *testing.T, w *world) { w.do(t, "start", "db") }},
 		"what somebody started and stopped again stays stopped": {mode: "stop", grade: snapshot.Fuzzy, lost: true, reason: `"db"`,
-			during: func(t *testing.T, w *world) { must(t, w.do("start", "db")); must(t, w.do("stop", "db")) },
+			during: func(t *testing.T, w *world) { w.do(t, "start", "db"); w.do(t, "stop", "db") },
 			after:  with("db", engine.Exited)},
 		"what somebody stopped while it was paused stays stopped": {mode: "pause", grade: snapshot.Fuzzy, lost: true, reason: `"db"`,
-			during: func(t *testing.T, w *world) { must(t, w.do("stop", "db")) }, after: with("db", engine.Exited)},
+			during: func(t *testing.T, w *world) { w.do(t, "stop", "db") }, after: with("db", engine.Exited)},
 		"somebody unpauses what he had paused before": {mode: "pause", grade: snapshot.Fuzzy, lost: true, reason: `"a"`,
 			shop:   []engine.Container{container("a", writes, in(engine.Paused))},
-			during: func(t *testing.T, w *world) { must(t, w.do("unpause", "a")) }, after: states{"a": engine.Running}},
+			during: func(t *testing.T, w *world) { w.do(t, "unpause", "a") }, after: states{"a": engine.Running}},
 		"another writer starts": {mode: "pause", grade: snapshot.Fuzzy, lost: true, reason: `"old"`,
-			during: func(t *testing.T, w *world) { must(t, w.do("start", "old")) }, after: with("old", engine.Running)},
+			during: func(t *testing.T, w *world) { w.do(t, "start", "old") }, after: with("old", engine.Running)},
 		"another writer starts while nothing is held": {mode: "pause", grade: snapshot.Fuzzy, lost: true, reason: `"a"`,
 			shop:   []engine.Container{container("a", writes, in(engine.Exited))},
-			during: func(t *testing.T, w *world) { must(t, w.do("start", "a")) }, after: states{"a": engine.Running}},
+			during: func(t *testing.T, w *world) { w.do(t, "start", "a") }, after: states{"a": engine.Running}},
 		"another reader starts": {mode: "pause", grade: snapshot.Frozen,
-			during: func(t *testing.T, w *world) { must(t, w.do("stop", "viewer")); must(t, w.do("start", "viewer")) }},
+			during: func(t *testing.T, w *world) { w.do(t, "stop", "viewer"); w.do(t, "start", "viewer") }},
 		"the volume is mounted to be written": {mode: "pause", grade: snapshot.Fuzzy, lost: true, reason: "mounted",
 			during: func(_ *testing.T, w *world) { w.mount("data", "0123456789abcdef", "true") }},
 		"the volume is mounted to be read": {mode: "pause", grade: snapshot.Frozen,
@@ -112,62 +112,68 @@ func TestHold(t *testing.T) {
 		"this program mounts the volume": {mode: "pause", grade: snapshot.Frozen,
 			during: func(_ *testing.T, w *world) { w.mount("data", "self", "true") }},
 		"the events break off": {mode: "pause", grade: snapshot.Fuzzy, lost: true, reason: "broke off",
-			during: func(_ *testing.T, w *world) { close(w.broken) }},
+			during: func(_ *testing.T, w *world) { w.breakEvents() }},
 		"the events break off and mode is none": {mode: "none", grade: snapshot.Fuzzy, reason: "broke off",
 			shop:   []engine.Container{container("a", reads)},
-			during: func(_ *testing.T, w *world) { close(w.broken) }, after: states{"a": engine.Running}},
+			during: func(_ *testing.T, w *world) { w.breakEvents() }, after: states{"a": engine.Running}},
 		"the engine goes down, and the paused ones with it": {mode: "pause", grade: snapshot.Fuzzy, lost: true, reason: "broke off",
 			during: func(t *testing.T, w *world) {
-				close(w.broken)
+				w.breakEvents()
 				synctest.Wait()
-				must(t, w.do("stop", "db"))
-				w.setDown(true)
-				time.AfterFunc(time.Minute, func() { w.setDown(false) })
+				w.do(t, "stop", "db")
+				w.Down()
+				time.AfterFunc(time.Minute, w.Up)
 			}},
-		"the engine goes down for a minute, and they are stopped": {mode: "stop", grade: snapshot.Fuzzy, reason: "looked at",
+		"the engine goes down for a minute, and they are stopped": {mode: "stop", grade: snapshot.Fuzzy, lost: true, reason: "broke off",
 			during: func(_ *testing.T, w *world) {
-				w.setDown(true)
-				time.AfterFunc(time.Minute, func() { w.setDown(false) })
+				w.Down()
+				time.AfterFunc(time.Minute, w.Up)
 			}},
 
 		"one is removed while paused": {mode: "pause", grade: snapshot.Fuzzy, lost: true, reason: `"db"`,
-			during: func(t *testing.T, w *world) { must(t, w.do("remove", "db")) },
+			during: func(t *testing.T, w *world) { w.do(t, "remove", "db") },
 			after:  states{"app": engine.Running, "viewer": engine.Running, "old": engine.Exited}},
 		"one is removed while stopped": {mode: "stop", grade: snapshot.Cold,
-			during: func(t *testing.T, w *world) { must(t, w.do("remove", "db")) },
+			during: func(t *testing.T, w *world) { w.do(t, "remove", "db") },
 			after:  states{"app": engine.Running, "viewer": engine.Running, "old": engine.Exited}},
 		"one is recreated while stopped, and not started": {mode: "stop", grade: snapshot.Cold,
-			during: func(t *testing.T, w *world) { must(t, w.do("remove", "db")); w.add(successor(engine.Created)) }, after: replaced},
+			during: func(t *testing.T, w *world) {
+				w.do(t, "remove", "db")
+				w.AddContainer(enginetest.Container{Container: successor(engine.Created)})
+			}},
 		"one is recreated under another name": {mode: "stop", grade: snapshot.Cold,
 			during: func(t *testing.T, w *world) {
-				must(t, w.do("remove", "db"))
+				w.do(t, "remove", "db")
 				c := successor(engine.Created)
 				c.Name = "p_db_1"
 				c.Labels["com.docker.compose.service"] = "db"
-				w.add(c)
-			}, after: replaced},
+				w.AddContainer(enginetest.Container{Container: c})
+			}, after: states{"app": engine.Running, "p_db_1": engine.Running, "viewer": engine.Running, "old": engine.Exited}},
 		"one is recreated and runs": {mode: "stop", grade: snapshot.Fuzzy, lost: true, reason: "started meanwhile",
 			during: func(t *testing.T, w *world) {
-				must(t, w.do("remove", "db"))
-				w.add(successor(engine.Created))
-				must(t, w.do("start", "db-2"))
-			}, after: replaced},
+				w.do(t, "remove", "db")
+				w.AddContainer(enginetest.Container{Container: successor(engine.Created)})
+				w.do(t, "start", "db")
+			}},
 		"one is recreated and somebody ended it": {mode: "stop", grade: snapshot.Cold,
-			during: func(t *testing.T, w *world) { must(t, w.do("remove", "db")); w.add(successor(engine.Exited)) },
-			after:  states{"app": engine.Running, "db-2": engine.Exited, "viewer": engine.Running, "old": engine.Exited}},
+			during: func(t *testing.T, w *world) {
+				w.do(t, "remove", "db")
+				w.AddContainer(enginetest.Container{Container: successor(engine.Exited)})
+			},
+			after: states{"app": engine.Running, "db": engine.Exited, "viewer": engine.Running, "old": engine.Exited}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				if tt.shop == nil {
 					tt.shop = shop()
 				}
-				w := newWorld(tt.shop...)
+				w := newWorld(t, tt.shop...)
 				k := quiesce.New(w, quiesce.Options{Self: "self", Blind: tt.blind, Now: time.Now})
 				h, err := k.Hold(t.Context(), quiesce.Request{Volumes: []engine.Volume{data}, Mode: tt.mode})
 				must(t, err)
 				synctest.Wait()
 				if tt.held != nil {
-					if diff := cmp.Diff(tt.held, w.states()); diff != "" {
+					if diff := cmp.Diff(tt.held, w.states(t)); diff != "" {
 						t.Errorf("while held: %s", diff)
 					}
 				}
@@ -187,7 +193,7 @@ func TestHold(t *testing.T) {
 				if tt.after == nil {
 					tt.after = running
 				}
-				if diff := cmp.Diff(tt.after, w.states()); diff != "" {
+				if diff := cmp.Diff(tt.after, w.states(t)); diff != "" {
 					t.Errorf("afterwards: %s", diff)
 				}
 			})
@@ -197,7 +203,7 @@ func TestHold(t *testing.T) {
 
 func TestHoldIsMeasuredPerContainer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(shop()...)
+		w := newWorld(t, shop()...)
 		h, err := w.keeper().Hold(t.Context(), quiesce.Request{Volumes: []engine.Volume{data}, Mode: quiesce.Stop})
 		must(t, err)
 		time.Sleep(time.Second)
@@ -217,25 +223,25 @@ func TestHoldIsMeasuredPerContainer(t *testing.T) {
 // A container that starts after the first look, and one that was restarted right then, are held and let go like the others.
 func TestHoldLooksAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(shop()...)
+		w := newWorld(t, shop()...)
 		w.on = func(call, id string) {
-			if call == "stop" && id == "app" {
-				must(t, w.do("start", "old"))
-				must(t, w.do("stop", "db"))
-				must(t, w.do("start", "db"))
+			if call == "stop" && id == "id-app" {
+				w.do(t, "start", "old")
+				w.do(t, "stop", "db")
+				w.do(t, "start", "db")
 			}
 		}
 		h, err := w.keeper().Hold(t.Context(), quiesce.Request{Volumes: []engine.Volume{data}, Mode: quiesce.Stop})
 		must(t, err)
 		synctest.Wait()
 		held := states{"app": engine.Exited, "db": engine.Exited, "viewer": engine.Running, "old": engine.Exited}
-		if diff := cmp.Diff(held, w.states()); diff != "" {
+		if diff := cmp.Diff(held, w.states(t)); diff != "" {
 			t.Errorf("while held: %s", diff)
 		}
 		_, err = h.Release(t.Context())
 		must(t, err)
 		after := states{"app": engine.Running, "db": engine.Running, "viewer": engine.Running, "old": engine.Running}
-		if diff := cmp.Diff(after, w.states()); diff != "" {
+		if diff := cmp.Diff(after, w.states(t)); diff != "" {
 			t.Errorf("afterwards: %s", diff)
 		}
 	})
@@ -243,14 +249,14 @@ func TestHoldLooksAgain(t *testing.T) {
 
 func TestRestoreStopsReaders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(shop()...)
+		w := newWorld(t, shop()...)
 		h, err := w.keeper().Hold(t.Context(), quiesce.Request{Volumes: []engine.Volume{data}, Readers: true})
 		must(t, err)
 		held := states{"app": engine.Exited, "db": engine.Exited, "viewer": engine.Exited, "old": engine.Exited}
-		if diff := cmp.Diff(held, w.states()); diff != "" {
+		if diff := cmp.Diff(held, w.states(t)); diff != "" {
 			t.Errorf("while held: %s", diff)
 		}
-		close(w.broken)
+		w.breakEvents()
 		synctest.Wait()
 		if isClosed(h.Lost()) {
 			t.Error("an exchange of data is given up as the events broke off")
@@ -258,7 +264,7 @@ func TestRestoreStopsReaders(t *testing.T) {
 		_, err = h.Release(t.Context())
 		must(t, err)
 		held = states{"app": engine.Running, "db": engine.Running, "viewer": engine.Running, "old": engine.Exited}
-		if diff := cmp.Diff(held, w.states()); diff != "" {
+		if diff := cmp.Diff(held, w.states(t)); diff != "" {
 			t.Errorf("afterwards: %s", diff)
 		}
 	})
@@ -270,18 +276,18 @@ func TestLimit(t *testing.T) {
 
 	t.Run("lets go by itself", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			w := newWorld(shop()...)
+			w := newWorld(t, shop()...)
 			h, err := w.keeper().Hold(t.Context(), request)
 			must(t, err)
 			time.Sleep(time.Minute - time.Millisecond)
 			synctest.Wait()
-			if isClosed(h.Lost()) || w.states()["db"] != engine.Paused {
+			if isClosed(h.Lost()) || w.states(t)["db"] != engine.Paused {
 				t.Fatal("let go before the limit")
 			}
 			time.Sleep(time.Millisecond)
 			<-h.Lost()
 			synctest.Wait()
-			if diff := cmp.Diff(running, w.states()); diff != "" {
+			if diff := cmp.Diff(running, w.states(t)); diff != "" {
 				t.Errorf("after the limit: %s", diff)
 			}
 			time.Sleep(time.Hour)
@@ -296,28 +302,28 @@ func TestLimit(t *testing.T) {
 	})
 	t.Run("ends with the release", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			w := newWorld(shop()...)
+			w := newWorld(t, shop()...)
 			h, err := w.keeper().Hold(t.Context(), request)
 			must(t, err)
 			_, err = h.Release(t.Context())
 			must(t, err)
-			must(t, w.do("pause", "db"))
+			w.do(t, "pause", "db")
 			time.Sleep(time.Hour)
-			if isClosed(h.Lost()) || w.states()["db"] != engine.Paused {
+			if isClosed(h.Lost()) || w.states(t)["db"] != engine.Paused {
 				t.Error("the limit still did something")
 			}
 		})
 	})
 	t.Run("passes while containers are still being stopped", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			w := newWorld(shop()...)
+			w := newWorld(t, shop()...)
 			req := request
 			req.Mode, req.Limit = quiesce.Stop, time.Second
 			_, err := w.keeper().Hold(t.Context(), req)
 			if err == nil || !strings.Contains(err.Error(), "limit of 1s") {
 				t.Errorf("error %v", err)
 			}
-			if diff := cmp.Diff(running, w.states()); diff != "" {
+			if diff := cmp.Diff(running, w.states(t)); diff != "" {
 				t.Errorf("afterwards: %s", diff)
 			}
 		})
@@ -327,7 +333,7 @@ func TestLimit(t *testing.T) {
 // Two holds never have a container in common: else the first would resume what the second still reads.
 func TestHoldsOfOneContainerWaitForEachOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(shop()...)
+		w := newWorld(t, shop()...)
 		k := w.keeper()
 		req := quiesce.Request{Volumes: []engine.Volume{data}, Mode: quiesce.Pause, Limit: time.Minute}
 		first, err := k.Hold(t.Context(), req)
@@ -362,7 +368,7 @@ func TestHoldsOfOneContainerWaitForEachOther(t *testing.T) {
 		if got.err != nil || got.report.Grade != snapshot.Frozen || got.report.Held[0].Milliseconds != 1000 {
 			t.Errorf("the second is %+v", got)
 		}
-		if s := w.states()["db"]; s != engine.Running {
+		if s := w.states(t)["db"]; s != engine.Running {
 			t.Errorf("db is %s", s)
 		}
 	})

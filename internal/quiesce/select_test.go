@@ -76,7 +76,7 @@ func TestSelect(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			req := quiesce.Request{Volumes: []engine.Volume{data}, Mode: tt.mode, Readers: tt.readers}
-			plan, err := quiesce.Select(req, tt.containers, "self")
+			plan, err := quiesce.Select(req, tt.containers, "id-self")
 			if tt.err != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.err) {
 					t.Fatalf("error %v, want one with %q", err, tt.err)
@@ -116,7 +116,7 @@ func TestSelectOrder(t *testing.T) {
 		}
 		var order []string
 		for _, s := range plan.Steps {
-			order = append(order, s.Container.ID)
+			order = append(order, s.Container.Name)
 		}
 		if sorted := slices.Compact(slices.Sorted(slices.Values(order))); len(sorted) != n || len(order) != n {
 			t.Fatalf("%d containers gave steps %v", n, order)

@@ -164,23 +164,34 @@ func (w *watch) seeKnown(ev engine.Event) bool {
 	if k == nil {
 		return false
 	}
-	resumes := ev.Action == "unpause" || ev.Action == "start"
-	if ev.Action == "pause" || ev.Action == "stop" {
+	switch ev.Action {
+	case "pause":
 		k.told = true
-	}
-	switch {
-	case k.phase == coming && ev.Action == "pause":
-		k.phase = paused
-	case k.phase == coming && ev.Action == "stop":
-		k.phase = stopped
-	case k.phase == leaving && resumes:
-		close(w.over)
-	case (k.phase == paused || k.phase == stopped) && resumes && !w.stands: // of a restart before it was held, or the next look finds it running
-		k.phase, k.told = coming, false
-	case k.phase == paused && (resumes || ev.Action == "die"), k.phase == stopped && resumes:
-		w.doubts.lose(fmt.Sprintf("somebody else let container %q go (%s)", k.name, ev.Action))
+		if k.phase == coming {
+			k.phase = paused
+		}
+	case "stop":
+		k.told = true
+		if k.phase == coming {
+			k.phase = stopped
+		}
+	case "unpause", "start", "die":
+		w.seeMove(k, ev.Action)
 	}
 	return true
+}
+
+// seeMove takes in that processes of a container of the hold went on, began or ended.
+func (w *watch) seeMove(k *known, action string) {
+	moved := k.phase == paused && action != "start" || k.phase == stopped && action == "start" // a paused one cannot be started
+	switch {
+	case k.phase == leaving && k.told && action != "die":
+		close(w.over)
+	case moved && !w.stands: // it was restarted just before it was held, or the next look finds it running
+		k.phase, k.told = coming, false
+	case moved:
+		w.doubts.lose(fmt.Sprintf("somebody else let container %q go (%s)", k.name, action))
+	}
 }
 
 // begun tells whether the stream has reached the place from where on the hold is complete.

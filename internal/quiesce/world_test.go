@@ -2,41 +2,28 @@ package quiesce_test
 
 import (
 	"context"
-	"fmt"
 	"iter"
-	"maps"
-	"slices"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/backupd/backupd/internal/engine"
-	"github.com/backupd/backupd/internal/faulttest"
+	"github.com/backupd/backupd/internal/engine/enginetest"
 	"github.com/backupd/backupd/internal/quiesce"
 )
 
-// world is an engine that keeps its containers in memory and answers and tells as the real one was measured to. What is done by
-// do happens outside of any call, as by an operator.
+// world is the fake engine, where stops take time, and with an operator who may be at work during calls.
 type world struct {
-	faults *faulttest.Injector
-	broken chan struct{} // breaks the event streams when closed
-	// on is called after the effect of each call, with its name and container, without lock.
-	on func(call, id string)
-
-	mu         sync.Mutex
-	containers map[string]engine.Container
-	log        []engine.Event
-	more       chan struct{} // closed when log grows
-	runs       int
-	down       bool
+	*enginetest.Fake
+	operator *enginetest.Fake
+	on       func(call, id string) // called after each pause and stop, with the container
+	extra    chan engine.Event     // told beside what the fake tells
 }
 
-func newWorld(containers ...engine.Container) *world {
-	w := &world{containers: make(map[string]engine.Container), more: make(chan struct{}), broken: make(chan struct{})}
+func newWorld(t *testing.T, containers ...engine.Container) *world {
+	w := &world{Fake: enginetest.New(t), extra: make(chan engine.Event)}
+	w.operator = w.Operator()
 	for _, c := range containers {
-		w.runs++
-		c.Started = time.Unix(int64(w.runs), 0)
-		w.containers[c.ID] = c
+		w.AddContainer(enginetest.Container{Container: c})
 	}
 	return w
 }
@@ -45,195 +32,104 @@ func (w *world) keeper() *quiesce.Keeper {
 	return quiesce.New(w, quiesce.Options{Self: "self", Now: time.Now})
 }
 
-func (w *world) tell(c engine.Container, actions ...string) {
-	for _, action := range actions {
-		w.log = append(w.log, engine.Event{
-			Type: "container", Action: action, ID: c.ID, Time: time.Now(), Attributes: map[string]string{"name": c.Name},
-		})
-	}
-	close(w.more)
-	w.more = make(chan struct{})
-}
-
-// do changes a container as somebody else would.
-func (w *world) do(action, id string) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	c, ok := w.containers[id]
-	if !ok {
-		return fmt.Errorf("container %s: %w", id, engine.ErrNotFound)
-	}
-	refused := fmt.Errorf("%s container %s, which is %s: %w", action, id, c.State, engine.ErrConflict)
-	switch action {
-	case "pause":
-		if c.State != engine.Running {
-			return refused
-		}
-		c.State = engine.Paused
-		w.tell(c, "pause")
-	case "unpause":
-		if c.State != engine.Paused {
-			return refused
-		}
-		c.State = engine.Running
-		w.tell(c, "unpause")
-	case "stop":
-		if !c.Active() {
-			return nil
-		}
-		c.State = engine.Exited
-		w.tell(c, "kill", "die", "stop")
-		if c.AutoRemove {
-			delete(w.containers, id)
-			return nil
-		}
-	case "start":
-		if c.State == engine.Running {
-			return nil
-		}
-		if c.State == engine.Paused {
-			return refused
-		}
-		w.runs++
-		c.State, c.Started = engine.Running, time.Unix(int64(w.runs), 0)
-		w.tell(c, "start")
-	case "remove":
-		delete(w.containers, id)
-		w.tell(c, "die", "destroy")
-		return nil
-	}
-	w.containers[id] = c
-	return nil
-}
-
-// add makes a container as somebody else would.
-func (w *world) add(c engine.Container) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.containers[c.ID] = c
-	w.tell(c, "create")
-}
-
-func (w *world) setDown(down bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.down = down
-}
-
-// mount tells that a container got a volume.
-func (w *world) mount(volume, container, writes string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.log = append(w.log, engine.Event{Type: "volume", Action: "mount", ID: volume, Time: time.Now(),
-		Attributes: map[string]string{"container": container, "read/write": writes}})
-	w.tell(engine.Container{})
-}
-
-func (w *world) states() map[string]engine.State {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	states := make(map[string]engine.State)
-	for id, c := range w.containers {
-		states[id] = c.State
-	}
-	return states
-}
-
-func (w *world) call(ctx context.Context, name, id string, effect func() error) error {
-	err := w.faults.Call(ctx, name+" "+id, func() error {
-		w.mu.Lock()
-		down := w.down
-		w.mu.Unlock()
-		if down {
-			return fmt.Errorf("%s: %w", name, engine.ErrUnreachable)
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		return effect()
-	})
+func (w *world) Pause(ctx context.Context, id string) error {
+	err := w.Fake.Pause(ctx, id)
 	if w.on != nil {
-		w.on(name, id)
+		w.on("pause", id)
 	}
 	return err
 }
 
-func (w *world) Containers(ctx context.Context) (all []engine.Container, err error) {
-	err = w.call(ctx, "list", "", func() error {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		all = slices.Collect(maps.Values(w.containers))
-		return nil
-	})
-	return all, err
-}
-
-func (w *world) Container(ctx context.Context, id string) (c engine.Container, err error) {
-	err = w.call(ctx, "inspect", id, func() error {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		var ok bool
-		if c, ok = w.containers[id]; !ok {
-			return fmt.Errorf("container %s: %w", id, engine.ErrNotFound)
-		}
-		return nil
-	})
-	return c, err
-}
-
-func (w *world) Pause(ctx context.Context, id string) error {
-	return w.call(ctx, "pause", id, func() error { return w.do("pause", id) })
-}
-
-func (w *world) Unpause(ctx context.Context, id string) error {
-	return w.call(ctx, "unpause", id, func() error { return w.do("unpause", id) })
-}
-
 func (w *world) Stop(ctx context.Context, id string, timeout time.Duration) error {
-	return w.call(ctx, "stop", id, func() error {
-		time.Sleep(timeout / 2) // in a synctest bubble: how long a stop takes shows in what is measured
-		return w.do("stop", id)
-	})
-}
-
-func (w *world) Start(ctx context.Context, id string) error {
-	return w.call(ctx, "start", id, func() error { return w.do("start", id) })
+	time.Sleep(timeout / 2) // in a synctest bubble: it shows in what is measured
+	err := w.Fake.Stop(ctx, id, timeout)
+	if w.on != nil {
+		w.on("stop", id)
+	}
+	return err
 }
 
 func (w *world) Events(ctx context.Context, since time.Time) iter.Seq2[engine.Event, error] {
+	type told struct {
+		ev  engine.Event
+		err error
+	}
 	return func(yield func(engine.Event, error) bool) {
-		if err := w.call(ctx, "events", "", func() error { return nil }); err != nil {
-			yield(engine.Event{}, err)
-			return
-		}
-		for at := 0; ; {
-			w.mu.Lock()
-			fresh, more := w.log[at:], w.more
-			at = len(w.log)
-			w.mu.Unlock()
-			for _, ev := range fresh {
-				if !ev.Time.Before(since) && !yield(ev, nil) {
-					return
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		fake := make(chan told)
+		go func() {
+			for ev, err := range w.Fake.Events(ctx, since) {
+				select {
+				case fake <- told{ev, err}:
+				case <-ctx.Done():
 				}
 			}
+			close(fake)
+		}()
+		for {
 			select {
-			case <-more:
-			case <-w.broken:
-				yield(engine.Event{}, fmt.Errorf("read events: %w", engine.ErrUnreachable))
-				return
-			case <-ctx.Done():
-				yield(engine.Event{}, ctx.Err())
-				return
+			case next, ok := <-fake:
+				if !ok || !yield(next.ev, next.err) {
+					return
+				}
+			case ev := <-w.extra:
+				if !yield(ev, nil) {
+					return
+				}
 			}
 		}
 	}
 }
 
+// mount tells that a container got a volume.
+func (w *world) mount(volume, container, writes string) {
+	w.extra <- engine.Event{Type: "volume", Action: "mount", ID: volume,
+		Attributes: map[string]string{"container": container, "read/write": writes}}
+}
+
+// breakEvents breaks the stream of events, and nothing else.
+func (w *world) breakEvents() {
+	w.Down()
+	w.Up()
+}
+
+// do is what an operator does to a container, by its name.
+func (w *world) do(t *testing.T, action, name string) {
+	t.Helper()
+	ctx := context.WithoutCancel(t.Context())
+	switch action {
+	case "pause":
+		must(t, w.operator.Pause(ctx, name))
+	case "unpause":
+		must(t, w.operator.Unpause(ctx, name))
+	case "stop":
+		must(t, w.operator.Stop(ctx, name, 0))
+	case "start":
+		must(t, w.operator.Start(ctx, name))
+	case "remove":
+		w.RemoveContainer(name)
+	default:
+		t.Fatalf("no operator can %s", action)
+	}
+}
+
+func (w *world) states(t *testing.T) map[string]engine.State {
+	t.Helper()
+	containers, err := w.operator.Containers(context.WithoutCancel(t.Context()))
+	must(t, err)
+	states := make(map[string]engine.State)
+	for _, c := range containers {
+		states[c.Name] = c.State
+	}
+	return states
+}
+
 var data = engine.Volume{Name: "data", Driver: "local", Mountpoint: "/var/lib/docker/volumes/data/_data"}
 
-// container gives a container; its name is its id.
-func container(id string, options ...func(*engine.Container)) engine.Container {
-	c := engine.Container{ID: id, Name: id, State: engine.Running, StopTimeout: 4 * time.Second, Labels: map[string]string{}}
+// container gives a container that runs.
+func container(name string, options ...func(*engine.Container)) engine.Container {
+	c := engine.Container{ID: "id-" + name, Name: name, State: engine.Running, StopTimeout: 4 * time.Second, Labels: map[string]string{}}
 	for _, o := range options {
 		o(&c)
 	}
@@ -262,11 +158,11 @@ func label(key, value string) func(*engine.Container) {
 	return func(c *engine.Container) { c.Labels[key] = value }
 }
 
-// service makes it a service of compose project p, with the id as its name.
+// service makes it a service of compose project p, with its own name.
 func service(dependsOn string) func(*engine.Container) {
 	return func(c *engine.Container) {
 		c.Labels["com.docker.compose.project"] = "p"
-		c.Labels["com.docker.compose.service"] = c.ID
+		c.Labels["com.docker.compose.service"] = c.Name
 		c.Labels["com.docker.compose.depends_on"] = dependsOn
 	}
 }
