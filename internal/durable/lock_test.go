@@ -118,12 +118,12 @@ func TestALockHasOneHolderWithinAProcess(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			if !holders.TryLock() {
+			if holders.TryLock() {
+				runtime.Gosched()
+				holders.Unlock()
+			} else {
 				t.Error("two hold the lock")
-				return
 			}
-			runtime.Gosched()
-			holders.Unlock()
 			if err := l.Unlock(); err != nil {
 				t.Error(err)
 			}

@@ -1,0 +1,117 @@
+package ledger
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+)
+
+// ran remembers a run that took a day.
+func ran(s *State, began time.Time, failure error, stored bool) {
+	s.Began("v", began)
+	s.Ended("v", began.AddDate(0, 0, 1), failure, stored)
+}
+
+func TestRunsAreRemembered(t *testing.T) {
+	bad := errors.New("no luck")
+	tests := map[string]struct {
+		do   func(s *State)
+		want Volume
+	}{
+		"only the first sight counts": {
+			do:   func(s *State) { s.Seen("v", day(1)); s.Seen("v", day(2)) },
+			want: Volume{FirstSeen: day(1)},
+		},
+		"a run that never ended is a failure": {
+			do:   func(s *State) { s.Began("v", day(1)) },
+			want: Volume{LastRun: day(1), LastError: "the run did not come to its end", Failures: 1},
+		},
+		"a good run ends the failures": {
+			do:   func(s *State) { ran(s, day(1), bad, false); ran(s, day(2), nil, true) },
+			want: Volume{LastRun: day(2), LastEnd: day(3), LastSuccess: day(3)},
+		},
+		"failures are counted once each": {
+			do:   func(s *State) { ran(s, day(1), bad, false); ran(s, day(2), bad, false) },
+			want: Volume{LastRun: day(2), LastEnd: day(3), LastError: "no luck", Failures: 2},
+		},
+		"a run that failed at one target is a success with an error": {
+			do:   func(s *State) { ran(s, day(1), bad, true) },
+			want: Volume{LastRun: day(1), LastEnd: day(2), LastSuccess: day(2), LastError: "no luck"},
+		},
+		"an error without end is cut": {
+			do:   func(s *State) { ran(s, day(1), errors.New(strings.Repeat("ä", maxError)), false) },
+			want: Volume{LastRun: day(1), LastEnd: day(2), LastError: strings.Repeat("ä", maxError/2), Failures: 1},
+		},
+		"labels are replaced": {
+			do: func(s *State) {
+				s.Label(map[string]map[string]map[string]string{"v": {"web": {"a": "1"}}, "w": nil})
+				s.Label(map[string]map[string]map[string]string{"v": {"db": {"b": "2"}}})
+			},
+			want: Volume{Labels: map[string]map[string]string{"db": {"b": "2"}}},
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			var s State
+			tt.do(&s)
+			if diff := cmp.Diff(tt.want, s.Volumes["v"]); diff != "" {
+				t.Error("the volume (-want +got):\n" + diff)
+			}
+		})
+	}
+}
+
+func TestForgetTakesOnlyWhatIsGoneForLong(t *testing.T) {
+	var s State
+	s.Seen("gone for long", day(1))
+	s.Seen("gone just now", day(1))
+	s.Began("gone just now", day(20))
+	s.Seen("there for long", day(1))
+	s.Forget(func(volume string) bool { return strings.HasPrefix(volume, "gone") }, day(10))
+
+	_, long := s.Volumes["gone for long"]
+	if _, justNow := s.Volumes["gone just now"]; long || !justNow || len(s.Volumes) != 2 {
+		t.Errorf("left are %v", s.Volumes)
+	}
+}
+
+func TestAnyNameSurvivesTheFile(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want := State{Volumes: map[string]Volume{}}
+		for _, name := range rapid.SliceOf(rapid.SliceOfN(rapid.Byte(), 1, 20)).Draw(t, "names") {
+			want.Began(string(name), day(len(want.Volumes)%28+1))
+		}
+		data, err := want.encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := decode(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error("(-want +got):\n" + diff)
+		}
+	})
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add([]byte(`{"version": 1, "volumes": {"app": {"failures": 1, "first_seen": "2026-11-01T03:00:00Z"}}}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s, err := decode(data)
+		if err != nil {
+			return
+		}
+		again, err := s.encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if back, err := decode(again); err != nil || !cmp.Equal(s, back) {
+			t.Errorf("%q became %q: %v", data, again, err)
+		}
+	})
+}
