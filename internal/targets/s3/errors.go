@@ -29,6 +29,9 @@ func answer(err error) (code string, status int) {
 	return code, status
 }
 
+// codeUnknownKey is what versitygw says, with a 404, instead of InvalidAccessKeyId.
+const codeUnknownKey = "XAdminUserNotFound"
+
 // isAbsent tells whether the object is not there. A bucket that is not there is another matter: nothing can be said of the object.
 func isAbsent(err error) bool {
 	code, _ := answer(err)
@@ -43,7 +46,7 @@ func kind(op string, err error) error {
 		return fs.ErrNotExist
 	case op == "put" && (code == "PreconditionFailed" || status == http.StatusPreconditionFailed):
 		return fs.ErrExist
-	case status == http.StatusUnauthorized || status == http.StatusForbidden:
+	case status == http.StatusUnauthorized || status == http.StatusForbidden || code == codeUnknownKey:
 		return fs.ErrPermission
 	}
 	return nil
@@ -109,7 +112,7 @@ func mend(code string) string {
 		return "create the bucket, or correct its name in the target's URL"
 	case "InvalidBucketName":
 		return "correct the bucket's name in the target's URL"
-	case "InvalidAccessKeyId":
+	case "InvalidAccessKeyId", codeUnknownKey:
 		return "the server does not know this access key: check AWS_ACCESS_KEY_ID or ~/.aws/credentials"
 	case "SignatureDoesNotMatch":
 		return "the secret key is wrong: check AWS_SECRET_ACCESS_KEY or ~/.aws/credentials"

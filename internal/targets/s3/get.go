@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/backupd/backupd/internal/targets"
@@ -103,9 +102,6 @@ func (r *reader) check(out *s3.GetObjectOutput) error {
 	return nil
 }
 
-// attempts is how often in a row a body may fail.
-const attempts = 5
-
 func (r *reader) Read(p []byte) (int, error) {
 	for {
 		if r.off == r.end {
@@ -135,7 +131,7 @@ func (r *reader) resume(failure error) error {
 	if r.failures == attempts {
 		return r.store.wrap("read", r.key, fmt.Errorf("%w (%w), %d times in a row", io.ErrUnexpectedEOF, failure, attempts))
 	}
-	pause, err := retry.NewExponentialJitterBackoff(retry.DefaultMaxBackoff).BackoffDelay(r.failures-1, failure)
+	pause, err := r.store.backoff.BackoffDelay(r.failures-1, failure)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"github.com/backupd/backupd/internal/spelling"
 	"github.com/backupd/backupd/internal/targets"
 )
 
@@ -52,8 +53,7 @@ func parse(u *url.URL) (location, error) {
 	for name, values := range query {
 		set, ok := parameters[name]
 		if !ok {
-			names := slices.Sorted(maps.Keys(parameters))
-			return l, fmt.Errorf("unknown parameter %q: there are %s", name, strings.Join(names, ", "))
+			return l, unknown(name, slices.Sorted(maps.Keys(parameters)))
 		}
 		if len(values) > 1 {
 			return l, fmt.Errorf("parameter %s is given more than once", name)
@@ -75,6 +75,14 @@ func (l *location) parameters() map[string]func(value string) error {
 		"part-size":   func(v string) (err error) { l.partSize, err = parsePartSize(v); return err },
 		"concurrency": func(v string) (err error) { l.concurrency, err = parseConcurrency(v); return err },
 	}
+}
+
+func unknown(name string, known []string) error {
+	meant := ""
+	if near := spelling.Nearest(name, known); near != "" {
+		meant = fmt.Sprintf(" (did you mean %s?)", near)
+	}
+	return fmt.Errorf("unknown parameter %q%s: there are %s", name, meant, strings.Join(known, ", "))
 }
 
 func checkEndpoint(value string) error {

@@ -1,7 +1,6 @@
 package s3
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -97,9 +96,11 @@ func (u *upload) parts(ctx context.Context, buf []byte, r io.Reader) ([]*types.C
 // send uploads one part and notes what the server says to it.
 func (u *upload) send(ctx context.Context, part *types.CompletedPart, data []byte) error {
 	part.ChecksumCRC32C = checksum(data)
-	out, err := u.store.client.UploadPart(ctx, &s3.UploadPartInput{
+	answered, cancel := toBeAnswered(ctx)
+	defer cancel()
+	out, err := u.store.client.UploadPart(answered, &s3.UploadPartInput{
 		Bucket: &u.store.at.bucket, Key: u.store.key(u.key), UploadId: u.id, PartNumber: part.PartNumber,
-		Body: bytes.NewReader(data), ContentLength: aws.Int64(int64(len(data))), ChecksumCRC32C: part.ChecksumCRC32C,
+		Body: newBody(ctx, data), ContentLength: aws.Int64(int64(len(data))), ChecksumCRC32C: part.ChecksumCRC32C,
 	})
 	if err != nil {
 		return u.failed(err)
@@ -113,7 +114,7 @@ func (u *upload) complete(ctx context.Context, parts []*types.CompletedPart) err
 	for i, p := range parts {
 		all[i] = *p
 	}
-	return u.commit(ctx, func(ifNoneMatch *string) error {
+	return u.commit(ctx, func(ctx context.Context, ifNoneMatch *string) error {
 		_, err := u.store.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
 			Bucket: &u.store.at.bucket, Key: u.store.key(u.key), UploadId: u.id, IfNoneMatch: ifNoneMatch,
 			MultipartUpload: &types.CompletedMultipartUpload{Parts: all},

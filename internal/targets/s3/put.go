@@ -1,7 +1,6 @@
 package s3
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
@@ -11,7 +10,6 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -76,10 +74,10 @@ func (u *upload) unread(err error) error {
 func (u *upload) failed(err error) error { return u.store.wrap("put", u.key, err) }
 
 func (u *upload) whole(ctx context.Context, data []byte) error {
-	return u.commit(ctx, func(ifNoneMatch *string) error {
-		_, err := u.store.client.PutObject(ctx, &s3.PutObjectInput{
+	return u.commit(ctx, func(answered context.Context, ifNoneMatch *string) error {
+		_, err := u.store.client.PutObject(answered, &s3.PutObjectInput{
 			Bucket: &u.store.at.bucket, Key: u.store.key(u.key), Metadata: u.metadata(), IfNoneMatch: ifNoneMatch,
-			Body: bytes.NewReader(data), ContentLength: aws.Int64(int64(len(data))), ChecksumCRC32C: checksum(data),
+			Body: newBody(ctx, data), ContentLength: aws.Int64(int64(len(data))), ChecksumCRC32C: checksum(data),
 		})
 		return err
 	})
@@ -93,9 +91,11 @@ func checksum(data []byte) *string {
 
 // commit makes the object appear by a call that takes an If-None-Match header. To a server that does not know this header it does
 // not send it again, and asks before whether the object is there: the best that can be done then.
-func (u *upload) commit(ctx context.Context, call func(ifNoneMatch *string) error) error {
+func (u *upload) commit(ctx context.Context, call func(ctx context.Context, ifNoneMatch *string) error) error {
+	ctx, cancel := toBeAnswered(ctx)
+	defer cancel()
 	if !u.store.unconditional.Load() {
-		err := call(aws.String("*"))
+		err := call(ctx, aws.String("*"))
 		if _, status := answer(err); status != http.StatusNotImplemented {
 			return u.settle(ctx, err)
 		}
@@ -108,7 +108,7 @@ func (u *upload) commit(ctx context.Context, call func(ifNoneMatch *string) erro
 	case !isAbsent(err):
 		return u.failed(err)
 	}
-	return u.settle(ctx, call(nil))
+	return u.settle(ctx, call(ctx, nil))
 }
 
 // settle finds out whether what failed has taken effect all the same. An answer may be lost, and the SDK then asks again: so it is
@@ -127,9 +127,4 @@ func (u *upload) settle(ctx context.Context, err error) error {
 
 func (u *upload) head(ctx context.Context) (*s3.HeadObjectOutput, error) {
 	return u.store.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &u.store.at.bucket, Key: u.store.key(u.key)})
-}
-
-// afterwards is a context for what has to be done also when ctx has ended.
-func afterwards(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), 15*time.Second)
 }

@@ -30,6 +30,7 @@ type Store struct {
 	patient *awshttp.BuildableClient // for calls that the server may need minutes to answer
 	at      location
 	log     *slog.Logger
+	backoff retry.BackoffDelayer // pauses between attempts
 
 	// unconditional says that the server was found, or said in the URL, not to know If-None-Match.
 	unconditional atomic.Bool
@@ -50,6 +51,10 @@ type Options struct {
 //
 // It does not ask the server anything: that is for Check.
 func Open(ctx context.Context, u *url.URL, o Options) (*Store, error) {
+	return open(ctx, u, o, retry.NewExponentialJitterBackoff(20*time.Second))
+}
+
+func open(ctx context.Context, u *url.URL, o Options, backoff retry.BackoffDelayer) (*Store, error) {
 	at, err := parse(u)
 	if err != nil {
 		return nil, fmt.Errorf("target URL %s: %w", bare(u), err)
@@ -58,14 +63,14 @@ func Open(ctx context.Context, u *url.URL, o Options) (*Store, error) {
 	cfg, err := config.LoadDefaultConfig(ctx, func(o *config.LoadOptions) error {
 		o.Region = at.region // empty: what the chain says
 		o.HTTPClient = httpClient
-		o.Retryer = newRetryer
+		o.Retryer = func() aws.Retryer { return newRetryer(backoff) }
 		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("load the settings of the AWS SDK: %w", err)
 	}
 	cfg.Credentials = credentials{cfg.Credentials}
-	s := &Store{client: newClient(cfg, at), patient: newHTTPClient(15 * time.Minute), at: at, log: o.Log}
+	s := &Store{client: newClient(cfg, at), patient: newHTTPClient(15 * time.Minute), at: at, log: o.Log, backoff: backoff}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -101,8 +106,12 @@ func newHTTPClient(answer time.Duration) *awshttp.BuildableClient {
 		WithTransportOptions(func(t *http.Transport) { t.ResponseHeaderTimeout = answer })
 }
 
-func newRetryer() aws.Retryer {
-	return retry.AddWithErrorCodes(retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts = 5 }), "ConditionalRequestConflict")
+// attempts is how often anything is tried.
+const attempts = 5
+
+func newRetryer(backoff retry.BackoffDelayer) aws.Retryer {
+	standard := retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts, o.Backoff = attempts, backoff })
+	return retry.AddWithErrorCodes(standard, "ConditionalRequestConflict") // somebody deletes what is being written
 }
 
 // key gives the object's key in the bucket.

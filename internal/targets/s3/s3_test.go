@@ -5,15 +5,20 @@ import (
 	"net/url"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 
 	"github.com/backupd/backupd/internal/targets"
 	"github.com/backupd/backupd/internal/targets/s3/s3test"
 	"github.com/backupd/backupd/internal/targets/targetstest"
 )
 
-func open(t *testing.T, u *url.URL) *Store {
+// openAt is Open without pauses between attempts.
+func openAt(t *testing.T, u *url.URL) *Store {
 	t.Helper()
-	s, err := Open(t.Context(), u, Options{})
+	noPause := retry.BackoffDelayerFunc(func(int, error) (time.Duration, error) { return 0, nil })
+	s, err := open(t.Context(), u, Options{}, noPause)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -22,10 +27,19 @@ func open(t *testing.T, u *url.URL) *Store {
 
 func TestStore(t *testing.T) {
 	server := s3test.Start(t)
-	var n atomic.Int32
-	targetstest.Run(t, func(t *testing.T) targets.Store {
-		bucket := fmt.Sprintf("bucket-%d", n.Add(1))
-		t.Cleanup(func() { server.WantNoUploads(bucket) })
-		return open(t, server.Bucket(bucket))
-	})
+	for name, parameters := range map[string]string{"conditional": "", "unconditional": "&conditional=false", "equal parts": "&part-size=5MiB&concurrency=4"} {
+		t.Run(name, func(t *testing.T) {
+			var n atomic.Int32
+			targetstest.Run(t, func(t *testing.T) targets.Store {
+				if name == "unconditional" && t.Name() == "TestStore/unconditional/one_of_many_writers_wins" {
+					t.Skip("what a server without If-None-Match cannot do")
+				}
+				bucket := fmt.Sprintf("%s-%d", url.PathEscape(name[:5]), n.Add(1))
+				u := server.Bucket(bucket)
+				u.RawQuery += parameters
+				t.Cleanup(func() { server.WantNoUploads(bucket) })
+				return openAt(t, u)
+			})
+		})
+	}
 }

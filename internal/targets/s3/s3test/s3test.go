@@ -136,3 +136,6 @@ func (s *Server) WantNoUploads(bucket string) {
 		s.t.Fatal(err)
 	}
 }
+
+// WithT is the same server, with another test to fail.
+func (s *Server) WithT(t testing.TB) *Server { return &Server{Endpoint: s.Endpoint, Dir: s.Dir, t: t} }

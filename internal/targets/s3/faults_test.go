@@ -1,0 +1,239 @@
+package s3
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/backupd/backupd/internal/targets/s3/s3test"
+	"github.com/backupd/backupd/internal/targets/targetstest"
+)
+
+const always = 1 << 30
+
+func data(size int) []byte {
+	b := make([]byte, size)
+	_, _ = rand.NewChaCha8([32]byte{1}).Read(b) // never fails
+	return b
+}
+
+func read(t *testing.T, s *Store, key string) ([]byte, error) {
+	t.Helper()
+	r, err := s.Get(t.Context(), key, 0, -1)
+	if err != nil {
+		return nil, err
+	}
+	got, err := io.ReadAll(r)
+	return got, errors.Join(err, r.Close())
+}
+
+// TestWhatPassesByItself puts a small and a large object while each kind of request fails, and wants them to arrive.
+func TestWhatPassesByItself(t *testing.T) {
+	server := s3test.Start(t)
+	busy := refuse(http.StatusServiceUnavailable, "SlowDown")
+	for name, rules := range map[string][]rule{
+		"throttled": {
+			{"put", 2, busy}, {"create", 2, busy}, {"part", 2, busy}, {"complete", 2, busy}, {"get", 2, busy}, {"list", 2, busy}, {"delete", 2, busy},
+		},
+		"internal errors":    {{"put", 1, refuse(500, "InternalError")}, {"part", 3, refuse(500, "InternalError")}, {"complete", 1, refuse(500, "InternalError")}},
+		"answers are lost":   {{"put", 1, loseAnswer}, {"part", 1, loseAnswer}, {"complete", 1, loseAnswer}, {"get", 1, loseAnswer}, {"delete", 1, loseAnswer}},
+		"only a late answer": {{"put", 5, loseAnswer}, {"complete", 5, loseAnswer}},
+		"deleted meanwhile":  {{"put", 1, refuse(409, "ConditionalRequestConflict")}, {"complete", 1, refuse(409, "ConditionalRequestConflict")}},
+		"cut off":            {{"get", 3, cutOff(100_000)}},
+		"cut off at the end": {{"get", 3, cutOff(targetstest.Large - 1)}},
+		"cut off at once":    {{"get", 4, cutOff(0)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, _ := through(t, server, rules...)
+			for key, size := range map[string]int{"small": 200_000, "large": targetstest.Large} {
+				want := data(size)
+				if err := s.Put(t.Context(), key, bytes.NewReader(want)); err != nil {
+					t.Errorf("put %s: %v", key, err)
+				}
+				if got, err := read(t, s, key); err != nil || !bytes.Equal(got, want) {
+					t.Errorf("get %s: %d bytes, %v, want the %d that were put", key, len(got), err, size)
+				}
+			}
+			for o, err := range s.List(t.Context(), "") {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := s.Delete(t.Context(), o.Key); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}
+
+func TestWhatDoesNotPass(t *testing.T) {
+	server := s3test.Start(t)
+	denied := refuse(http.StatusForbidden, "AccessDenied")
+	for name, rules := range map[string][]rule{
+		"no small objects": {{"put", always, denied}, {"create", always, denied}},
+		"a part":           {{"put", always, denied}, {"part", 1, denied}},
+		"the end":          {{"put", always, denied}, {"complete", always, denied}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, f := through(t, server, rules...)
+			for _, size := range []int{10, targetstest.Large} {
+				err := s.Put(t.Context(), "key", bytes.NewReader(data(size)))
+				if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "s3:PutObject") {
+					t.Errorf("put %d bytes: %v, want fs.ErrPermission and what is needed", size, err)
+				}
+			}
+			if _, err := read(t, s, "key"); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("get: %v, want fs.ErrNotExist", err)
+			}
+			if f.count("create") > 0 && f.count("part") > 0 && f.count("abort") == 0 {
+				t.Error("the upload was not aborted")
+			}
+		})
+	}
+}
+
+func TestAnUploadThatCannotBeAbortedIsToldOf(t *testing.T) {
+	server := s3test.Start(t)
+	s, _ := through(t, server, rule{"complete", always, refuse(403, "AccessDenied")}, rule{"abort", 1, refuse(400, "Odd")})
+	err := s.Put(t.Context(), "key", bytes.NewReader(data(targetstest.Large)))
+	if err == nil || !strings.Contains(err.Error(), "abort upload of") {
+		t.Errorf("put: %v, want it to tell of the upload", err)
+	}
+	// Which makes sure, too, that the tests would notice.
+	noticed := &recorder{TB: t}
+	server.WithT(noticed).WantNoUploads(s.at.bucket)
+	if !noticed.failed {
+		t.Error("the parts that are left were not noticed")
+	}
+	if err := os.RemoveAll(filepath.Join(server.Dir, s.at.bucket, ".sgwtmp")); err != nil {
+		t.Error(err)
+	}
+}
+
+type recorder struct {
+	testing.TB
+	failed bool
+}
+
+func (r *recorder) Errorf(string, ...any) { r.failed = true }
+
+func TestServerWithoutConditions(t *testing.T) {
+	server := s3test.Start(t)
+	refusals := 0
+	refuseCondition := func(pass http.Handler, w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("If-None-Match") != "" {
+			refusals++
+			refuse(http.StatusNotImplemented, "NotImplemented")(pass, w, r)
+			return
+		}
+		pass.ServeHTTP(w, r)
+	}
+	s, _ := through(t, server, rule{"put", always, refuseCondition}, rule{"complete", always, refuseCondition})
+	for _, size := range []int{10, targetstest.Large, 20} {
+		key := "key" + string(rune('0'+size%10)) // two keys, one of them twice
+		err := s.Put(t.Context(), key, bytes.NewReader(data(size)))
+		if want := size == 20; errors.Is(err, fs.ErrExist) != want || err != nil && !want {
+			t.Errorf("put %d bytes to %s: %v", size, key, err)
+		}
+	}
+	if got, err := read(t, s, "key0"); err != nil || len(got) != 10 {
+		t.Errorf("get: %d bytes, %v, want what was put first", len(got), err)
+	}
+	if refusals != 1 {
+		t.Errorf("the server had to refuse %d times, want once", refusals)
+	}
+}
+
+func TestAnObjectIsReadWholeOrNotAtAll(t *testing.T) {
+	server := s3test.Start(t)
+	content := data(200_000)
+	for name, c := range map[string]struct {
+		rule rule
+		want error // nil for any
+	}{
+		"always cut off":         {rule{"get", always, cutOff(0)}, io.ErrUnexpectedEOF},
+		"shorter than it says":   {rule{"get", always, say(map[string]string{"Content-Length": "200000", "ETag": "x"}, "")}, io.ErrUnexpectedEOF},
+		"shorter than its range": {rule{"get", 1, say(map[string]string{"Content-Range": "bytes 0-3/200000"}, "0123")}, nil},
+		"another range":          {rule{"get", 1, say(map[string]string{"Content-Range": "bytes 100000-199999/200000"}, string(content[100_000:]))}, nil},
+		"no range":               {rule{"get", 1, say(map[string]string{"Content-Range": "bytes x"}, "0123")}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, _ := through(t, server, c.rule)
+			if err := s.Put(t.Context(), "key", bytes.NewReader(content)); err != nil {
+				t.Fatal(err)
+			}
+			_, err := read(t, s, "key")
+			if err == nil || c.want != nil && !errors.Is(err, c.want) {
+				t.Errorf("read: %v, want an error (%v)", err, c.want)
+			}
+		})
+	}
+}
+
+func TestAnObjectThatChangesWhileItIsRead(t *testing.T) {
+	server := s3test.Start(t)
+	s, _ := through(t, server, rule{"get", 1, cutOff(1000)})
+	if err := s.Put(t.Context(), "key", bytes.NewReader(data(200_000))); err != nil {
+		t.Fatal(err)
+	}
+	r, err := s.Get(t.Context(), "key", 0, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	err = s.Delete(t.Context(), "key")
+	if err := errors.Join(err, s.Put(t.Context(), "key", strings.NewReader(strings.Repeat("x", 200_000)))); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(r); err == nil || errors.Is(err, fs.ErrExist) || !bytes.Equal(got, data(200_000)[:len(got)]) {
+		t.Errorf("read %d bytes, %v: want an error, and nothing of the second object", len(got), err)
+	}
+}
+
+func TestHostileListings(t *testing.T) {
+	server := s3test.Start(t)
+	listing := func(keys ...string) string {
+		text := "<ListBucketResult><IsTruncated>false</IsTruncated>"
+		for _, key := range keys {
+			text += "<Contents><Key>" + key + "</Key><Size>1</Size></Contents>"
+		}
+		return text + "</ListBucketResult>"
+	}
+	for name, c := range map[string]struct {
+		listing string
+		want    []string
+		err     string
+	}{
+		"other people's things":  {listing("prefix/a/", "prefix/a/../../c", "prefix/a//b", "prefix/a/good"), []string{"a/good"}, ""},
+		"of another prefix":      {listing("prefix/a/1", "prefixa/2"), []string{"a/1"}, "not asked for"},
+		"not sorted":             {listing("prefix/a/2", "prefix/a/1"), []string{"a/2"}, "not sorted"},
+		"one again and again":    {listing("prefix/a/1", "prefix/a/1"), []string{"a/1"}, "not sorted"},
+		"a page without an end":  {strings.Replace(listing("prefix/a/1"), "false</IsTruncated>", "true</IsTruncated><NextContinuationToken>x</NextContinuationToken>", 1), []string{"a/1"}, "not sorted"},
+		"no listing but a novel": {"It was a dark and stormy night", nil, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, _ := through(t, server, rule{"list", always, say(nil, c.listing)})
+			var got []string
+			var err error
+			for o, listErr := range s.List(t.Context(), "a/") {
+				if err = listErr; err == nil {
+					got = append(got, o.Key)
+				}
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("listed %q, want %q", got, c.want)
+			}
+			if c.err == "" && c.want != nil && err != nil || c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)) {
+				t.Errorf("ended with %v, want %q", err, c.err)
+			}
+		})
+	}
+}

@@ -1,0 +1,91 @@
+package s3
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func TestURLs(t *testing.T) {
+	plain := location{bucket: "b", concurrency: 2, conditional: true}
+	with := func(change func(*location)) location { l := plain; change(&l); return l }
+	for text, want := range map[string]location{
+		"s3://b":                            plain,
+		"s3://b/":                           plain,
+		"s3://b/p":                          with(func(l *location) { l.prefix = "p/" }),
+		"s3://b//p/q/":                      with(func(l *location) { l.prefix = "p/q/" }),
+		"s3://b/a%20b":                      with(func(l *location) { l.prefix = "a b/" }),
+		"s3://b?region=eu-1":                with(func(l *location) { l.region = "eu-1" }),
+		"s3://b?endpoint=http://[::1]:9000": with(func(l *location) { l.endpoint = "http://[::1]:9000" }),
+		"s3://b?path-style=true":            with(func(l *location) { l.pathStyle = true }),
+		"s3://b?conditional=false":          with(func(l *location) { l.conditional = false }),
+		"s3://b?part-size=16MiB":            with(func(l *location) { l.partSize = 16 << 20 }),
+		"s3://b?concurrency=8":              with(func(l *location) { l.concurrency = 8 }),
+	} {
+		if got, err := parse(mustURL(t, text)); err != nil || got != want {
+			t.Errorf("%s: %+v, %v, want %+v", text, got, err, want)
+		}
+	}
+}
+
+func TestBadURLs(t *testing.T) {
+	for text, want := range map[string]string{
+		"https://b/p":                          "s3://bucket/prefix",
+		"s3:b":                                 "s3://bucket/prefix",
+		"s3:///p":                              "no name of a bucket",
+		"s3://b:80/p":                          "no name of a bucket",
+		"s3://b/p/../q":                        "key",
+		"s3://b/p%00":                          "key",
+		"s3://b/p#fragment":                    "%23",
+		"s3://AKIA:hunter2@b/p":                "AWS_SECRET_ACCESS_KEY",
+		"s3://b?regoin=eu-1":                   "did you mean region?",
+		"s3://b?secret_key=hunter2":            "there are concurrency, conditional, endpoint, part-size, path-style, region",
+		"s3://b?region=a&region=b":             "more than once",
+		"s3://b?endpoint=s3.example.com":       "https://s3.example.com",
+		"s3://b?endpoint=":                     "https://s3.example.com",
+		"s3://b?endpoint=https://u:hunter2@h/": "credentials",
+		"s3://b?path-style=yes":                "neither true nor false",
+		"s3://b?part-size=1MiB":                "5MiB to 512MiB",
+		"s3://b?part-size=big":                 "5MiB to 512MiB",
+		"s3://b?concurrency=0":                 "1 to 16",
+	} {
+		_, err := Open(t.Context(), mustURL(t, text), Options{})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want it to speak of %q", text, err, want)
+		}
+		if err != nil && strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: a secret is in the error: %v", text, err)
+		}
+	}
+}
+
+func mustURL(t *testing.T, text string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+func TestPartsReachFarInLittleMemory(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		l := location{concurrency: rapid.IntRange(1, 16).Draw(t, "concurrency")}
+		before, total := 0, 0
+		for number := 1; number <= maxParts; number++ {
+			size := l.sizeOfPart(number)
+			if size < before {
+				t.Fatalf("part %d is smaller than the one before it", number)
+			}
+			if n := l.buffers(size); n < 2 || n*size > budget {
+				t.Fatalf("part %d: %d buffers of %d bytes", number, n, size)
+			}
+			before, total = size, total+size
+		}
+		if total < 200<<30 {
+			t.Fatalf("the longest object is %d GiB", total>>30)
+		}
+	})
+}
