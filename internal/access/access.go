@@ -62,7 +62,7 @@ func (p *Proven) path(ctx context.Context, v engine.Volume) (string, error) {
 	if err := isFolder(v.Mountpoint); err != nil {
 		return "", err
 	}
-	if v.Driver == "local" && len(v.Options) > 0 {
+	if len(v.Options) > 0 {
 		return v.Mountpoint, p.mustBeMounted(v)
 	}
 	return v.Mountpoint, nil

@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -16,73 +14,27 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/backupd/backupd/internal/engine"
+	"github.com/backupd/backupd/internal/engine/enginetest"
 	"github.com/backupd/backupd/internal/faulttest"
 )
 
-// volumes is an engine whose volumes are folders below root; one below elsewhere shows on another host.
-type volumes struct {
-	root, elsewhere string
-	faults          *faulttest.Injector
-
-	mu  sync.Mutex
-	all map[string]engine.Volume
+// newEngine gives an engine with one volume.
+func newEngine(t *testing.T) (*enginetest.Fake, engine.Volume) {
+	eng := enginetest.New(t)
+	return eng, eng.AddVolume(engine.Volume{Name: "data", Driver: "local"})
 }
 
-func newVolumes(t *testing.T) *volumes {
-	root := filepath.Join(t.TempDir(), "volumes")
-	return &volumes{root: root, elsewhere: root, all: make(map[string]engine.Volume)}
-}
-
-func (e *volumes) Volumes(ctx context.Context) (all []engine.Volume, err error) {
-	err = e.faults.Call(ctx, "list", func() error {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		all = slices.Collect(maps.Values(e.all))
-		return nil
-	})
-	return all, err
-}
-
-func (e *volumes) CreateVolume(ctx context.Context, v engine.Volume) (engine.Volume, error) {
-	v.Mountpoint = filepath.Join(e.root, v.Name, "_data")
-	err := e.faults.Call(ctx, "create", func() error {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		e.all[v.Name] = v
-		return os.MkdirAll(filepath.Join(e.elsewhere, v.Name, "_data"), 0o755)
-	})
-	if err != nil {
-		return engine.Volume{}, err
-	}
-	return v, nil
-}
-
-func (e *volumes) RemoveVolume(ctx context.Context, name string) error {
-	return e.faults.Call(ctx, "remove", func() error {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		if _, ok := e.all[name]; !ok {
-			return fmt.Errorf("volume %s: %w", name, engine.ErrNotFound)
-		}
-		delete(e.all, name)
-		return os.RemoveAll(filepath.Join(e.elsewhere, name))
-	})
-}
-
-func (e *volumes) names() []string {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return slices.Sorted(maps.Keys(e.all))
-}
-
-// make gives a volume of the engine.
-func (e *volumes) make(t *testing.T, v engine.Volume) engine.Volume {
+// names are those of all volumes of the engine.
+func names(t *testing.T, eng *enginetest.Fake) (names []string) {
 	t.Helper()
-	v, err := e.CreateVolume(t.Context(), v)
+	volumes, err := eng.Operator().Volumes(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return v
+	for _, v := range volumes {
+		names = append(names, v.Name)
+	}
+	return names
 }
 
 // entropy gives the same bytes again and again.
@@ -96,16 +48,16 @@ func (e entropy) Read(p []byte) (int, error) {
 }
 
 func TestPath(t *testing.T) {
-	eng := newVolumes(t)
-	local := eng.make(t, engine.Volume{Name: "data", Driver: "local"})
-	withOptions := eng.make(t, engine.Volume{Name: "nfs share", Driver: "local", Options: map[string]string{"type": "nfs"}})
-	mounted := eng.make(t, engine.Volume{Name: "a b\\\n", Driver: "local", Options: map[string]string{"type": "tmpfs"}})
-	gone := engine.Volume{Name: "gone", Driver: "local", Mountpoint: filepath.Join(eng.root, "gone", "_data")}
-	file := eng.make(t, engine.Volume{Name: "file", Driver: "local"})
+	eng, local := newEngine(t)
+	root := filepath.Dir(filepath.Dir(local.Mountpoint))
+	withOptions := eng.AddVolume(engine.Volume{Name: "nfs share", Driver: "local", Options: map[string]string{"type": "nfs"}})
+	mounted := eng.AddVolume(engine.Volume{Name: "a b\\\n", Driver: "local", Options: map[string]string{"type": "tmpfs"}})
+	gone := engine.Volume{Name: "gone", Driver: "local", Mountpoint: filepath.Join(root, "gone", "_data")}
+	file := eng.AddVolume(engine.Volume{Name: "file", Driver: "local"})
 	if err := errors.Join(os.Remove(file.Mountpoint), os.WriteFile(file.Mountpoint, nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	linked := eng.make(t, engine.Volume{Name: "linked", Driver: "local", Options: map[string]string{"o": "bind"}})
+	linked := eng.AddVolume(engine.Volume{Name: "linked", Driver: "local", Options: map[string]string{"o": "bind"}})
 	if err := errors.Join(os.Remove(linked.Mountpoint), os.Symlink(mounted.Mountpoint, linked.Mountpoint)); err != nil {
 		t.Fatal(err)
 	}
@@ -128,8 +80,8 @@ func TestPath(t *testing.T) {
 		"a file":                                {volume: file, err: "it is no folder"},
 		"of another driver, elsewhere":          {volume: engine.Volume{Name: "x", Driver: "rexray", Mountpoint: "/etc"}, err: `driver "rexray" keeps it at "/etc"`},
 		"of another driver, nowhere":            {volume: engine.Volume{Name: "x", Driver: "rexray"}, err: "outside of the engine's own volumes"},
-		"that claims a path outside":            {volume: engine.Volume{Name: "x", Driver: "local", Mountpoint: eng.root + "/../other"}, err: "outside"},
-		"that claims the folder of all volumes": {volume: engine.Volume{Name: "x", Driver: "local", Mountpoint: eng.root + "/."}, err: "outside"},
+		"that claims a path outside":            {volume: engine.Volume{Name: "x", Driver: "local", Mountpoint: root + "/../other"}, err: "outside"},
+		"that claims the folder of all volumes": {volume: engine.Volume{Name: "x", Driver: "local", Mountpoint: root + "/."}, err: "outside"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := NewProven(eng, entropy("seed"))
@@ -147,35 +99,40 @@ func TestPath(t *testing.T) {
 
 // The same path on this host is no proof: the folder of an engine elsewhere may be there too, with other data.
 func TestEngineOnAnotherHost(t *testing.T) {
-	eng := newVolumes(t)
-	v := eng.make(t, engine.Volume{Name: "data", Driver: "local"})
-	eng.elsewhere = t.TempDir()
-	_, err := NewProven(eng, entropy("seed")).Path(t.Context(), v)
-	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("give it -v %s:%[1]s:ro", eng.root)) {
+	eng, v := newEngine(t)
+	_, err := NewProven(abroad{eng}, entropy("seed")).Path(t.Context(), v)
+	if err == nil || !strings.Contains(err.Error(), "give it -v /srv/docker/volumes:/srv/docker/volumes:ro") {
 		t.Errorf("error %v", err)
 	}
-	if diff := cmp.Diff([]string{"data"}, eng.names()); diff != "" {
+	if diff := cmp.Diff([]string{"data"}, names(t, eng)); diff != "" {
 		t.Error(diff)
 	}
 }
 
+type abroad struct{ *enginetest.Fake }
+
+func (a abroad) CreateVolume(ctx context.Context, v engine.Volume) (engine.Volume, error) {
+	v, err := a.Fake.CreateVolume(ctx, v)
+	v.Mountpoint = filepath.Join("/srv/docker/volumes", v.Name, "_data")
+	return v, err
+}
+
 // Another backupd that starts at the same time takes the scratch volume for one that was left behind.
 func TestProofThatAnotherSweepsAway(t *testing.T) {
-	eng := newVolumes(t)
-	v := eng.make(t, engine.Volume{Name: "data", Driver: "local"})
-	swept := &sweptOnce{volumes: eng}
+	eng, v := newEngine(t)
+	swept := &sweptOnce{Fake: eng}
 	if dir, err := NewProven(swept, entropy("seed")).Path(t.Context(), v); err != nil || dir != v.Mountpoint || !swept.done {
 		t.Errorf("path %q, error %v", dir, err)
 	}
 }
 
 type sweptOnce struct {
-	*volumes
+	*enginetest.Fake
 	done bool
 }
 
 func (s *sweptOnce) CreateVolume(ctx context.Context, v engine.Volume) (engine.Volume, error) {
-	v, err := s.volumes.CreateVolume(ctx, v)
+	v, err := s.Fake.CreateVolume(ctx, v)
 	if err == nil && !s.done {
 		s.done = true
 		err = s.RemoveVolume(ctx, v.Name)
@@ -184,9 +141,8 @@ func (s *sweptOnce) CreateVolume(ctx context.Context, v engine.Volume) (engine.V
 }
 
 func TestProofIsMadeOnce(t *testing.T) {
-	eng := newVolumes(t)
-	v := eng.make(t, engine.Volume{Name: "data", Driver: "local"})
-	eng.faults = &faulttest.Injector{}
+	eng, v := newEngine(t)
+	eng.Faults = &faulttest.Injector{}
 	p := NewProven(eng, entropy("seed"))
 	var all sync.WaitGroup
 	for range 10 {
@@ -197,7 +153,7 @@ func TestProofIsMadeOnce(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if diff := cmp.Diff([]string{"list", "create", "remove"}, eng.faults.Calls()); diff != "" {
+	if diff := cmp.Diff(3, len(eng.Faults.Calls())); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -207,11 +163,10 @@ func TestProofAfterAnyFault(t *testing.T) {
 	for at := 1; at <= 3; at++ {
 		for _, kind := range faulttest.Kinds {
 			t.Run(fmt.Sprintf("call %d fails %s", at, kind), func(t *testing.T) {
-				eng := newVolumes(t)
-				v := eng.make(t, engine.Volume{Name: "data", Driver: "local"})
+				eng, v := newEngine(t)
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
-				eng.faults = &faulttest.Injector{At: at, Kind: kind, Cancel: cancel}
+				eng.Faults = &faulttest.Injector{At: at, Kind: kind, Cancel: cancel}
 				p := NewProven(eng, entropy("seed"))
 				_, err := p.Path(ctx, v)
 				cutOff := at == 3 && kind == faulttest.Cancel // removing outlives the context
@@ -221,7 +176,7 @@ func TestProofAfterAnyFault(t *testing.T) {
 				if dir, err := p.Path(t.Context(), v); err != nil || dir != v.Mountpoint {
 					t.Errorf("then path %q, error %v", dir, err)
 				}
-				if diff := cmp.Diff([]string{"data"}, eng.names()); diff != "" {
+				if diff := cmp.Diff([]string{"data"}, names(t, eng)); diff != "" {
 					t.Error(diff)
 				}
 			})
@@ -231,16 +186,15 @@ func TestProofAfterAnyFault(t *testing.T) {
 
 // Scratch volumes of a probe that was killed go; what only looks like one stays.
 func TestOldScratchVolumes(t *testing.T) {
-	eng := newVolumes(t)
-	v := eng.make(t, engine.Volume{Name: "data", Driver: "local"})
+	eng, v := newEngine(t)
 	scratch := map[string]string{scratchLabel: scratchKind}
-	eng.make(t, engine.Volume{Name: "backupd-scratch-0123", Driver: "local", Labels: scratch})
-	eng.make(t, engine.Volume{Name: "backupd-scratch-mine", Driver: "local"})
-	eng.make(t, engine.Volume{Name: "other", Driver: "local", Labels: scratch})
+	eng.AddVolume(engine.Volume{Name: "backupd-scratch-0123", Driver: "local", Labels: scratch})
+	eng.AddVolume(engine.Volume{Name: "backupd-scratch-mine", Driver: "local"})
+	eng.AddVolume(engine.Volume{Name: "other", Driver: "local", Labels: scratch})
 	if _, err := NewProven(eng, entropy("seed")).Path(t.Context(), v); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"backupd-scratch-mine", "data", "other"}, eng.names()); diff != "" {
+	if diff := cmp.Diff([]string{"backupd-scratch-mine", "data", "other"}, names(t, eng)); diff != "" {
 		t.Error(diff)
 	}
 }

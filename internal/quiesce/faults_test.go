@@ -87,23 +87,50 @@ func TestLateEffects(t *testing.T) {
 	}
 }
 
-// late gives no answer to the calls that would hold the app, and does what they asked for 3 s later.
+// late gives no answer to the calls that would hold the app, and does what they asked for after a while.
 type late struct{ *world }
 
 func (l *late) Pause(ctx context.Context, id string) error {
 	if id != "id-app" {
 		return l.world.Pause(ctx, id)
 	}
-	time.AfterFunc(3*time.Second, func() { _ = l.operator.Pause(ctx, id) }) // the test looks at the state
-	return engine.ErrUnreachable
+	return l.later(3*time.Second, func() error { return l.operator.Pause(context.WithoutCancel(ctx), id) })
 }
 
 func (l *late) Stop(ctx context.Context, id string, timeout time.Duration) error {
 	if id != "id-app" {
 		return l.world.Stop(ctx, id, timeout)
 	}
-	time.AfterFunc(3*time.Second, func() { _ = l.operator.Stop(ctx, id, 0) })
+	return l.later(2*timeout, func() error { return l.operator.Stop(context.WithoutCancel(ctx), id, timeout) })
+}
+
+func (l *late) later(after time.Duration, call func() error) error {
+	time.AfterFunc(after, func() {
+		if err := call(); err != nil {
+			panic(err)
+		}
+	})
 	return engine.ErrUnreachable
+}
+
+// A stop goes on in the engine although its caller has left, so the caller stays.
+func TestStopIsNotCutShort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, shop()...)
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		begun := time.Now()
+		_, err := w.keeper().Hold(ctx, quiesce.Request{Volumes: []engine.Volume{data}, Mode: quiesce.Stop})
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("error %v", err)
+		}
+		if took := time.Since(begun); took != 2*time.Second { // that is one stop, and nothing left unsettled to wait for
+			t.Errorf("it took %s", took)
+		}
+		if s := w.states(t)["app"]; s != engine.Running {
+			t.Errorf("app is %s", s)
+		}
+	})
 }
 
 // One container that cannot be resumed keeps no other waiting, and is named.

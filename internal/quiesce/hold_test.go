@@ -3,6 +3,8 @@ package quiesce_test
 import (
 	"context"
 	"errors"
+	"iter"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/backupd/backupd/internal/engine"
 	"github.com/backupd/backupd/internal/engine/enginetest"
+	"github.com/backupd/backupd/internal/faulttest"
 	"github.com/backupd/backupd/internal/quiesce"
 	"github.com/backupd/backupd/internal/snapshot"
 )
@@ -198,6 +201,53 @@ func TestHold(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// Apps are held before what they need, and let go after it.
+func TestOrderOfCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, shop()...)
+		w.Faults = &faulttest.Injector{}
+		h, err := w.keeper().Hold(t.Context(), quiesce.Request{Volumes: []engine.Volume{data}, Mode: quiesce.Pause})
+		must(t, err)
+		_, err = h.Release(t.Context())
+		must(t, err)
+		changes := slices.DeleteFunc(w.Faults.Calls(), func(call string) bool { return !strings.Contains(call, "pause") })
+		want := []string{"pause container id-app", "pause container id-db", "unpause container id-db", "unpause container id-app"}
+		if diff := cmp.Diff(want, changes); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+// A stream that began too late to tell of the hold cannot prove that nothing happened since.
+func TestEventsThatBeginLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := quiesce.New(&forgetful{newWorld(t, shop()...)}, quiesce.Options{Now: time.Now})
+		h, err := k.Hold(t.Context(), quiesce.Request{Volumes: []engine.Volume{data}, Mode: quiesce.Pause})
+		must(t, err)
+		report, err := h.Release(t.Context())
+		must(t, err)
+		if report.Grade != snapshot.Fuzzy || !strings.Contains(strings.Join(report.Reasons, "; "), "did not tell of the hold") {
+			t.Errorf("grade %s as %q", report.Grade, report.Reasons)
+		}
+	})
+}
+
+// forgetful does not tell that the app was paused.
+type forgetful struct{ *world }
+
+func (f *forgetful) Events(ctx context.Context, since time.Time) iter.Seq2[engine.Event, error] {
+	return func(yield func(engine.Event, error) bool) {
+		for ev, err := range f.world.Events(ctx, since) {
+			if ev.Action == "pause" && ev.ID == "id-app" {
+				continue
+			}
+			if !yield(ev, err) {
+				return
+			}
+		}
 	}
 }
 
