@@ -203,3 +203,43 @@ func TestSomebodyElseIsFaster(t *testing.T) {
 		})
 	}
 }
+
+// An engine may fail to freeze a busy container, and succeed a moment later.
+func TestRefusalToPause(t *testing.T) {
+	for name, tt := range map[string]struct {
+		refusals int
+		err      string
+	}{"twice": {refusals: 2}, "always": {refusals: 1000, err: `pause container "db": unable to freeze`}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, shop()...)
+				k := quiesce.New(&refusesToPause{w, "id-db", tt.refusals}, quiesce.Options{Now: time.Now})
+				h, err := k.Hold(t.Context(), quiesce.Request{Volumes: []engine.Volume{data}, Mode: quiesce.Pause})
+				if tt.err == "" {
+					must(t, err)
+					_, err = h.Release(t.Context())
+					must(t, err)
+				} else if err == nil || !strings.Contains(err.Error(), tt.err) {
+					t.Errorf("error %v", err)
+				}
+				if s := w.states(t); s["app"] != engine.Running || s["db"] != engine.Running {
+					t.Errorf("afterwards %v", s)
+				}
+			})
+		})
+	}
+}
+
+type refusesToPause struct {
+	*world
+	id   string
+	left int
+}
+
+func (r *refusesToPause) Pause(ctx context.Context, id string) error {
+	if id == r.id && r.left > 0 {
+		r.left--
+		return errors.New("unable to freeze")
+	}
+	return r.world.Pause(ctx, id)
+}

@@ -47,7 +47,7 @@ func (h *Hold) hold(ctx context.Context, s Step) error {
 	t.Container.Started = time.Time{} // it may have been restarted since it was looked at; the look after the hold tells
 	h.held = append(h.held, t)        // before the call: whatever comes of it, letting go looks after it
 	h.watch.expect(s.Container, coming)
-	ours, err := h.settle(ctx, t, h.keeper.do(ctx, s))
+	ours, err := h.insist(ctx, t)
 	if !ours {
 		h.held = h.held[:len(h.held)-1]
 		h.watch.forget(s.Container.ID)
@@ -57,6 +57,18 @@ func (h *Hold) hold(ctx context.Context, s Step) error {
 	}
 	h.keeper.log.Debug("container held", "container", s.Container.Name, "how", s.How)
 	return nil
+}
+
+// insist asks some times over when the engine refuses: cgroups of version 1 were seen to fail to freeze a busy container.
+func (h *Hold) insist(ctx context.Context, t *held) (ours bool, err error) {
+	const tries = 3
+	for range tries {
+		ours, err = h.settle(ctx, t, h.keeper.do(ctx, t.Step))
+		if err == nil || errors.Is(err, engine.ErrUnreachable) || errors.Is(err, context.DeadlineExceeded) {
+			break
+		}
+	}
+	return ours, err
 }
 
 func (h *Hold) isLost() bool {
@@ -102,15 +114,14 @@ func (h *Hold) settle(ctx context.Context, t *held, err error) (ours bool, _ err
 	defer cancel()
 	c, lookErr := h.keeper.eng.Container(ctx, t.Container.ID)
 	conflict := errors.Is(err, engine.ErrConflict)
+	asked := !t.pending.IsZero() // before, and the answer was not to be trusted
 	switch {
 	case errors.Is(lookErr, engine.ErrNotFound): // removed just now
 		return false, nil
+	case lookErr == nil && t.moved(map[string]engine.Container{c.ID: c}) == "" && (asked || !conflict):
+		return true, nil
 	case lookErr == nil && conflict && c.State != t.Container.State: // somebody else was faster
 		return false, nil
-	case lookErr == nil && conflict:
-		return false, err
-	case lookErr == nil && t.moved(map[string]engine.Container{c.ID: c}) == "":
-		return true, nil
 	}
 	const late = 5 * time.Second
 	t.pending = h.keeper.now().Add(late)
