@@ -68,10 +68,10 @@ func (p *overridesParser) open(line string) error {
 	written, closed := strings.CutSuffix(line[1:], "]")
 	name, err := url.PathUnescape(strings.TrimSpace(written))
 	switch {
-	case !closed || name == "":
-		return fmt.Errorf("%s: write the name of a volume as [name]", show(line))
 	case err != nil:
 		return fmt.Errorf("%s: write %%25 for a percent sign, and %%XX for a byte that is hard to write", show(line))
+	case !closed || name == "":
+		return fmt.Errorf("%s: write the name of a volume as [name]", show(line))
 	case p.read[name] != nil:
 		return fmt.Errorf("there is another section for volume %s", show(name))
 	}

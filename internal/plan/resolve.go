@@ -113,10 +113,11 @@ func (r *resolver) checkTargets() {
 		text := fmt.Sprintf("there is no target %s, only %s; it is left out", show(name), strings.Join(r.in.Targets, ", "))
 		r.problem(Problem{keyTargets, targets.Origin, text})
 	}
-	targets.Value = known
-	if len(known) == 0 {
-		r.refuse(Problem{keyTargets, targets.Origin, "no target is left; " + refused})
+	if len(known) == 0 && len(targets.Value) > 0 {
+		r.problem(Problem{keyTargets, targets.Origin, "no target is left; " + refused})
 	}
+	targets.Value = known
+	r.volume.Refused = r.volume.Refused || len(known) == 0
 }
 
 func (r *resolver) problem(p Problem) { r.volume.Problems = append(r.volume.Problems, p) }
