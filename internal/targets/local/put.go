@@ -89,14 +89,17 @@ func fill(ctx context.Context, f *os.File, r io.Reader) error {
 	}
 }
 
-// window is how many bytes are left to the page cache before they are sent to the disk.
-const window = 8 << 20
+const (
+	window = 8 << 20  // bytes that are sent to the disk at a time
+	lag    = 64 << 20 // bytes that the disk may be behind
+)
 
-// writer sends what it writes on to the disk as it goes, and drops it from the page cache then: an archive is not read soon, and
-// should neither push out what a database needs nor wait for the final fsync as one heap.
+// writer sends what it writes on to the disk as it goes, so that the final fsync is not one big stall, and drops it from the page cache
+// once the disk has it: an archive is not read soon, and should not push out what a database needs. It never waits for the disk, since
+// somebody's containers may hold still meanwhile.
 type writer struct {
-	f         *os.File
-	off, sent int64
+	f                  *os.File
+	off, sent, dropped int64
 }
 
 func (w *writer) Write(p []byte) (int, error) {
@@ -108,16 +111,13 @@ func (w *writer) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// send starts the window that was just filled on its way to the disk and waits for the one before it. All this is advice: errors
-// of the disk are told by the final fsync.
+// send is advice: errors of the disk are told by the final fsync, and what is not on the disk yet is not dropped.
 func (w *writer) send() {
 	fd := int(w.f.Fd())
 	_ = unix.SyncFileRange(fd, w.sent, w.off-w.sent, unix.SYNC_FILE_RANGE_WRITE)
-	if w.sent > 0 {
-		before := max(0, w.sent-window)
-		const wait = unix.SYNC_FILE_RANGE_WAIT_BEFORE | unix.SYNC_FILE_RANGE_WRITE | unix.SYNC_FILE_RANGE_WAIT_AFTER
-		_ = unix.SyncFileRange(fd, before, w.sent-before, wait)
-		_ = unix.Fadvise(fd, before, w.sent-before, unix.FADV_DONTNEED)
-	}
 	w.sent = w.off
+	if until := w.sent - lag; until > w.dropped {
+		_ = unix.Fadvise(fd, w.dropped, until-w.dropped, unix.FADV_DONTNEED)
+		w.dropped = until
+	}
 }
