@@ -74,7 +74,9 @@ func gather(environ []string, readFile func(string) ([]byte, error)) (values map
 		case direct && inFile:
 			err = fmt.Errorf("both it and %s%s are set: leave out one of them", v.Name, fileSuffix)
 		case inFile:
-			value, err = fromFile(path, readFile)
+			if value, err = fromFile(path, readFile); err != nil {
+				err = fmt.Errorf("read the file that %s%s names: %w", v.Name, fileSuffix, err)
+			}
 		case !direct:
 			continue
 		}
@@ -97,10 +99,10 @@ func fromFile(path string, readFile func(string) ([]byte, error)) (string, error
 		if cause := (*os.PathError)(nil); errors.As(err, &cause) {
 			err = cause.Err
 		}
-		return "", fmt.Errorf("read the file that its %s variable names: %w", fileSuffix, err)
+		return "", err
 	}
 	if len(data) > maxFile {
-		return "", fmt.Errorf("the file that its %s variable names has %d bytes, and at most %d are read", fileSuffix, len(data), maxFile)
+		return "", fmt.Errorf("it has %d bytes, and at most %d are possible", len(data), maxFile)
 	}
 	return strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r"), nil
 }
