@@ -41,9 +41,10 @@ func anyInput(t *rapid.T) Input {
 		}
 	}
 	states := []engine.State{engine.Running, engine.Paused, engine.Exited}
-	for i := range rapid.IntRange(0, 4).Draw(t, "containers") {
+	anyName := rapid.OneOf(rapid.SampledFrom(names), anyOf("app", ""))
+	for i, name := range rapid.SliceOfNDistinct(anyName, 0, 4, rapid.ID[string]).Draw(t, "containers") {
 		c := engine.Container{
-			ID: string(rune('0' + i)), Name: rapid.OneOf(rapid.SampledFrom(names), anyOf("")).Draw(t, "name"),
+			ID: string(rune('0' + i)), Name: name,
 			Labels: anyLabels().Draw(t, "labels"), State: rapid.SampledFrom(states).Draw(t, "state"),
 		}
 		for _, v := range rapid.SliceOfN(rapid.SampledFrom(names), 0, 3).Draw(t, "mounts") {
@@ -73,17 +74,15 @@ func spoken(in Input, v engine.Volume) (enrolled bool) {
 		}
 	}
 	for _, layer := range [][]labels{{in.Overrides[v.Name]}, {v.Labels}, living, gone} {
-		said, denied := 0, 0
+		said := map[string]bool{}
 		for _, l := range layer {
 			if value, ok := l[keyEnable]; ok {
-				said++
-				if enable, err := parseEnable(value); err == nil && !enable && value == "false" {
-					denied++
-				}
+				said[strings.TrimSpace(value)] = true
 			}
 		}
-		if said > 0 {
-			return denied < said
+		for value := range said {
+			enable, err := parseEnable(value)
+			return enable || err != nil || len(said) > 1
 		}
 	}
 	return in.All
