@@ -2,11 +2,13 @@ package s3
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"io/fs"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -235,5 +237,24 @@ func TestHostileListings(t *testing.T) {
 				t.Errorf("ended with %v, want %q", err, c.err)
 			}
 		})
+	}
+}
+
+// What is sent whole when the context ends is not broken off: else Put could say that there is no object, and then there is one.
+func TestAContextThatEndsTooLate(t *testing.T) {
+	server := s3test.Start(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	late := func(pass http.Handler, w http.ResponseWriter, r *http.Request) {
+		answer := httptest.NewRecorder()
+		pass.ServeHTTP(answer, r)
+		cancel()
+		w.WriteHeader(answer.Code)
+	}
+	s, _ := through(t, server, rule{"put", 1, late})
+	if err := s.Put(ctx, "key", strings.NewReader("content")); err != nil {
+		t.Errorf("put: %v", err)
+	}
+	if got, err := read(t, s, "key"); err != nil || string(got) != "content" {
+		t.Errorf("get: %q, %v", got, err)
 	}
 }
