@@ -111,7 +111,7 @@ func TestALockHasOneHolderWithinAProcess(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
 	var holders sync.Mutex
 	var wg sync.WaitGroup
-	for range 20 {
+	for range 8 {
 		wg.Go(func() {
 			l, err := LockWait(t.Context(), path)
 			if err != nil {
