@@ -18,7 +18,6 @@ import (
 // reading is one volume on its way to its targets.
 type reading struct {
 	volume   plan.Volume
-	dir      string
 	previous *snapshot.Manifest // newest good one on any target
 	sinks    []*sink
 	stream   stream
@@ -43,11 +42,10 @@ type stream interface {
 
 // prepare finds out what can be known before any container is touched: where the volume is, and which targets answer.
 func (r *Runner) prepare(ctx context.Context, v plan.Volume, result *Result, jobSize int) (*reading, error) {
-	dir, err := r.Access.Path(ctx, v.Volume)
-	if err != nil {
+	if _, err := r.Access.Path(ctx, v.Volume); err != nil {
 		return nil, err
 	}
-	one := &reading{volume: v, dir: dir, result: result}
+	one := &reading{volume: v, result: result}
 	for _, name := range v.Targets.Value {
 		target, known := r.Targets[name]
 		if !known {
@@ -112,6 +110,11 @@ func (p pipe) End(err error) { p.CloseWithError(err) }
 
 // read reads a volume into its stream. Reading ends with ctx; the uploads, which it leaves running, with uploading.
 func (r *Runner) read(ctx, uploading context.Context, one *reading, taken time.Time) error {
+	// Once more: a volume with driver options is unmounted when the last container that uses it stops.
+	dir, err := r.Access.Path(ctx, one.volume.Volume)
+	if err != nil {
+		return err
+	}
 	id, err := snapshot.NewID(taken, r.Entropy)
 	if err != nil {
 		return err
@@ -123,7 +126,7 @@ func (r *Runner) read(ctx, uploading context.Context, one *reading, taken time.T
 			s.from.Close() // so that a target that failed is not waited for
 		})
 	}
-	summary, err := archive.Create(ctx, one.dir, one.stream, r.archiveOptions(one))
+	summary, err := archive.Create(ctx, dir, one.stream, r.archiveOptions(one))
 	one.stream.End(err)
 	if err != nil {
 		if errors.Is(err, spool.ErrNoReader) || errors.Is(err, io.ErrClosedPipe) {
