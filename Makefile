@@ -38,6 +38,10 @@ lint: ## formatting, vet, staticcheck, a tidy go.mod
 	go tool staticcheck ./...
 	go mod tidy -diff
 
+.PHONY: bench
+bench: build ## times backups against tar, restic and others that are installed; BENCH='-n 5 pg' for more
+	test/means.sh run -- go run ./test/bench $(BENCH)
+
 # Not a part of lint: its database lies on the internet.
 .PHONY: vuln
 vuln: ## known vulnerabilities in what the program calls

@@ -14,13 +14,15 @@ test
 	faulttest
 	importmap
 	targets/memory          targets =faulttest
+	targets/s3/s3test       =testenv
 	targets/targetstest     targets
 	systemd
+	test/bench
 	test/tally
 	testenv
 
 wire
-	cmd/backupd             access archive backup catalog config daemon discovery durable engine engine/dir engine/docker ledger plan quiesce restore snapshot targets targets/local targets/s3
+	cmd/backupd             access archive backup catalog config daemon discovery durable engine engine/dir engine/docker ledger plan quiesce restore retention snapshot targets targets/local targets/s3
 
 run
 	daemon                  backup engine ledger plan schedule
@@ -31,8 +33,8 @@ flow
 	discovery               engine ledger plan
 
 plan
+	config                  =plan archive quiesce retention schedule snapshot spelling
 	plan                    archive engine quiesce retention schedule snapshot spelling
-	config
 
 part
 	access                  engine
@@ -44,7 +46,7 @@ part
 	retention               snapshot
 	spool
 	targets/local           durable targets
-	targets/s3              targets
+	targets/s3              spelling targets
 
 leaf
 	archive
