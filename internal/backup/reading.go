@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -42,6 +43,9 @@ type stream interface {
 
 // prepare finds out what can be known before any container is touched: where the volume is, and which targets answer.
 func (r *Runner) prepare(ctx context.Context, v plan.Volume, result *Result, jobSize int) (*reading, error) {
+	if v.Refused {
+		return nil, refusal(v)
+	}
 	if _, err := r.Access.Path(ctx, v.Volume); err != nil {
 		return nil, err
 	}
@@ -65,6 +69,14 @@ func (r *Runner) prepare(ctx context.Context, v plan.Volume, result *Result, job
 		return nil, errors.New("no target can take the snapshot")
 	}
 	return one, r.connect(one, r.Spool.Limit/int64(jobSize))
+}
+
+func refusal(v plan.Volume) error {
+	var problems []string
+	for _, p := range v.Problems {
+		problems = append(problems, p.String())
+	}
+	return fmt.Errorf("volume %q is not backed up until this is mended: %s", v.Name, strings.Join(problems, "; "))
 }
 
 // ask finds out whether a target can take part, and gives the newest good snapshot that it has.

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"runtime/debug"
@@ -43,14 +44,14 @@ func NextRun(v plan.Volume, known ledger.Volume, host string, zone *time.Locatio
 	if last.IsZero() {
 		last = now
 	}
-	at := v.Schedule.Value.For(host+"/"+v.Name, zone).Due(last, now)
+	at := v.Schedule.Value.For(host+"/"+cmp.Or(v.Group.Value, v.Name), zone).Due(last, now) // a group has one moment
 	if wait, again := schedule.Retry(known.Failures); again {
 		ended := known.LastRun
 		if known.LastEnd.After(ended) {
 			ended = known.LastEnd
 		}
-		if ended.After(now) { // the clock went back
-			ended = now
+		if ended.After(now.Add(wait)) { // the clock went back
+			ended = now.Add(-wait)
 		}
 		at = earliest(at, ended.Add(wait))
 	}
