@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -34,45 +35,54 @@ func removeChildren(dir string) error {
 	return errors.Join(errs...)
 }
 
-// copyAttributes gives the folder to the owner, mode, extended attributes and times of the folder from. Attributes that "to" has and
-// "from" has not go.
-func copyAttributes(from, to string) error {
-	info, err := os.Stat(from)
-	if err != nil {
-		return err
-	}
-	st := info.Sys().(*syscall.Stat_t)
-	if err := os.Chown(to, int(st.Uid), int(st.Gid)); err != nil {
-		return err
-	}
-	if err := os.Chmod(to, info.Mode()); err != nil {
-		return err
-	}
-	if err := copyXattrs(from, to); err != nil {
-		return err
-	}
-	return unix.UtimesNanoAt(unix.AT_FDCWD, to, []unix.Timespec{unix.Timespec(st.Atim), unix.Timespec(st.Mtim)}, 0)
+// attributes are what a folder has besides its content: owner, mode, times, extended attributes.
+type attributes struct {
+	info   os.FileInfo
+	xattrs map[string][]byte
 }
 
-func copyXattrs(from, to string) error {
-	had, err := xattrs(to)
+func readAttributes(dir string) (attributes, error) {
+	info, err := os.Stat(dir)
 	if err != nil {
+		return attributes{}, err
+	}
+	values, err := xattrs(dir)
+	return attributes{info, values}, err
+}
+
+// apply gives them to a folder. Extended attributes that it has besides go.
+func (a attributes) apply(dir string) error {
+	st := a.info.Sys().(*syscall.Stat_t)
+	if err := os.Chown(dir, int(st.Uid), int(st.Gid)); err != nil {
 		return err
 	}
-	want, err := xattrs(from)
+	if err := os.Chmod(dir, a.info.Mode()); err != nil {
+		return err
+	}
+	if err := a.applyXattrs(dir); err != nil {
+		return err
+	}
+	return unix.UtimesNanoAt(unix.AT_FDCWD, dir, []unix.Timespec{unix.Timespec(st.Atim), unix.Timespec(st.Mtim)}, 0)
+}
+
+func (a attributes) applyXattrs(dir string) error {
+	had, err := xattrs(dir)
 	if err != nil {
 		return err
 	}
 	for name := range had {
-		if _, stays := want[name]; !stays {
-			if err := unix.Removexattr(to, name); err != nil {
-				return &os.PathError{Op: "remove attribute " + name, Path: to, Err: err}
+		if _, stays := a.xattrs[name]; !stays {
+			if err := unix.Removexattr(dir, name); err != nil {
+				return &os.PathError{Op: "remove attribute " + name, Path: dir, Err: err}
 			}
 		}
 	}
-	for name, value := range want {
-		if err := unix.Setxattr(to, name, value, 0); err != nil {
-			return &os.PathError{Op: "set attribute " + name, Path: to, Err: err}
+	for name, value := range a.xattrs {
+		if bytes.Equal(had[name], value) {
+			continue // it may be one that only the kernel sets
+		}
+		if err := unix.Setxattr(dir, name, value, 0); err != nil {
+			return &os.PathError{Op: "set attribute " + name, Path: dir, Err: err}
 		}
 	}
 	return nil

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"github.com/backupd/backupd/internal/engine"
 	"github.com/backupd/backupd/internal/quiesce"
@@ -22,9 +21,9 @@ func (r *Runner) InPlace(ctx context.Context, req Request, v engine.Volume) (res
 		return Result{}, err
 	}
 	if empty, err := isEmpty(dir); err != nil || req.IfEmpty && !empty {
-		return Result{Left: true}, err
+		return Result{Left: err == nil}, err
 	}
-	stage, err := newStage(dir)
+	stage, err := newStage(dir, v.Driver == engineDriver)
 	if err != nil {
 		return Result{}, err
 	}
@@ -37,100 +36,46 @@ func (r *Runner) InPlace(ctx context.Context, req Request, v engine.Volume) (res
 	if result.Report, err = r.extract(ctx, req, stage.incoming()); err != nil {
 		return Result{}, err
 	}
+	result.Held, err = r.swap(ctx, v, dir, stage)
+	return result, err
+}
+
+// swap exchanges the content while every container that mounts the volume is stopped.
+func (r *Runner) swap(ctx context.Context, v engine.Volume, dir string, s *stage) (report quiesce.Report, err error) {
+	before, err := os.Stat(dir)
+	if err != nil {
+		return quiesce.Report{}, fmt.Errorf("look at the volume's folder: %w", err)
+	}
 	hold, err := r.Keeper.Hold(ctx, quiesce.Request{Volumes: []engine.Volume{v}, Readers: true})
 	if err != nil {
-		return Result{}, err
+		return quiesce.Report{}, fmt.Errorf("stop what uses volume %q: %w", v.Name, err)
 	}
-	exchanged := stage.exchange(dir)
-	report, err := hold.Release(ctx)
-	result.Held = report
-	return result, errors.Join(exchanged, err)
+	defer func() {
+		var unheld error
+		if report, unheld = hold.Release(ctx); unheld != nil && err == nil {
+			unheld = fmt.Errorf("volume %q was restored, and then: %w", v.Name, unheld)
+		}
+		err = errors.Join(err, unheld)
+	}()
+	// A volume that the engine mounts only for its containers went away with them: what shows now is the folder below.
+	if after, err := os.Stat(dir); err != nil || !os.SameFile(before, after) {
+		return report, errors.Join(fmt.Errorf("volume %q is only mounted while its containers run, so it cannot be replaced in place yet", v.Name), err)
+	}
+	select {
+	case <-hold.Lost():
+		return report, fmt.Errorf("volume %q is in use again, though everything that uses it was stopped: it was left as it was", v.Name)
+	default:
+		return report, s.exchange()
+	}
 }
+
+// engineDriver is the driver of volumes whose folder is all that the engine keeps in the folder above it.
+const engineDriver = "local"
 
 func isEmpty(dir string) (bool, error) {
 	children, err := os.ReadDir(dir)
 	if err != nil {
-		return false, fmt.Errorf("restore to %s: %w", dir, err)
+		return false, err
 	}
 	return len(children) == 0, nil
-}
-
-// stage is a folder on the file system of a volume: what comes in lies there until it takes the place of what is there, which then
-// lies there until it is removed.
-type stage struct {
-	dir  string
-	keep bool // it holds data that could not be put back where it was
-}
-
-// stagePattern names the folder, and tells whoever finds it whose it is.
-const stagePattern = ".backupd-restore-*"
-
-// newStage makes the folder beside the volume's own, where the engine keeps nothing else; or inside, where what is beside is
-// not known to be the volume's.
-func newStage(volume string) (*stage, error) {
-	parent := volume
-	if filepath.Base(volume) == "_data" {
-		parent = filepath.Dir(volume)
-	}
-	dir, err := os.MkdirTemp(parent, stagePattern)
-	if err != nil {
-		return nil, fmt.Errorf("make a folder for what comes in: %w", err)
-	}
-	s := &stage{dir: dir}
-	for _, sub := range []string{s.incoming(), s.outgoing()} {
-		if err := os.Mkdir(sub, 0o700); err != nil {
-			return nil, errors.Join(fmt.Errorf("make a folder for what comes in: %w", err), s.remove())
-		}
-	}
-	return s, nil
-}
-
-func (s *stage) incoming() string { return filepath.Join(s.dir, "incoming") }
-func (s *stage) outgoing() string { return filepath.Join(s.dir, "outgoing") }
-
-func (s *stage) remove() error {
-	if s.keep {
-		return errors.New("it holds data that belongs into the volume: put it back by hand")
-	}
-	return os.RemoveAll(s.dir)
-}
-
-// exchange puts what came in into the place of what is there. When that fails, everything is put back as it was.
-func (s *stage) exchange(volume string) (err error) {
-	var undo []func() error
-	defer func() {
-		for i := len(undo) - 1; err != nil && i >= 0; i-- {
-			if back := undo[i](); back != nil {
-				s.keep = true
-				err = errors.Join(err, fmt.Errorf("put back what was there: %w", back))
-			}
-		}
-	}()
-	move := func(from, to string) error {
-		children, err := os.ReadDir(from)
-		if err != nil {
-			return err
-		}
-		for _, child := range children {
-			a, b := filepath.Join(from, child.Name()), filepath.Join(to, child.Name())
-			if a == s.dir {
-				continue
-			}
-			if err := os.Rename(a, b); err != nil {
-				return err
-			}
-			undo = append(undo, func() error { return os.Rename(b, a) })
-		}
-		return nil
-	}
-	if err := move(volume, s.outgoing()); err != nil {
-		return fmt.Errorf("move the old data aside: %w", err)
-	}
-	if err := move(s.incoming(), volume); err != nil {
-		return fmt.Errorf("move the restored data into place: %w", err)
-	}
-	if err := copyAttributes(s.incoming(), volume); err != nil {
-		return fmt.Errorf("give the volume's folder its owner and mode: %w", err)
-	}
-	return syncFileSystem(volume)
 }

@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -62,11 +61,17 @@ type Result struct {
 // ErrNotEmpty marks a destination that holds something already.
 var ErrNotEmpty = errors.New("not empty")
 
+// ErrNothing marks a restore of parts, none of which the snapshot has.
+var ErrNothing = errors.New("nothing in it matches")
+
 // ToDir restores into a folder, which is made if need be and must be empty.
 func (r *Runner) ToDir(ctx context.Context, req Request, dir string) (Result, error) {
 	made, err := makeDir(dir)
 	if err != nil {
 		return Result{}, err
+	}
+	if left, err := vacant(dir, req.IfEmpty); err != nil || left {
+		return Result{Left: left}, err
 	}
 	result, err := r.fill(ctx, req, dir)
 	if err != nil && made {
@@ -86,19 +91,30 @@ func makeDir(dir string) (made bool, err error) {
 	}
 }
 
-// fill extracts into a folder that must be empty, and empties it again when that fails.
-func (r *Runner) fill(ctx context.Context, req Request, dir string) (Result, error) {
-	switch children, err := os.ReadDir(dir); {
+// vacant makes sure that a folder is empty. With ifEmpty one that is not is no error, but to be left alone.
+func vacant(dir string, ifEmpty bool) (left bool, err error) {
+	switch empty, err := isEmpty(dir); {
 	case err != nil:
-		return Result{}, fmt.Errorf("restore to %s: %w", dir, err)
-	case len(children) > 0 && req.IfEmpty:
-		return Result{Left: true}, nil
-	case len(children) > 0:
-		return Result{}, fmt.Errorf("restore to %s: it is %w", dir, ErrNotEmpty)
+		return false, fmt.Errorf("look into the folder to restore to: %w", err)
+	case !empty && !ifEmpty:
+		return false, fmt.Errorf("restore to %s: it is %w", dir, ErrNotEmpty)
+	default:
+		return !empty, nil
+	}
+}
+
+// fill extracts into an empty folder, and makes it what it was when that fails.
+func (r *Runner) fill(ctx context.Context, req Request, dir string) (Result, error) {
+	before, err := readAttributes(dir)
+	if err != nil {
+		return Result{}, err
 	}
 	report, err := r.extract(ctx, req, dir)
+	if err == nil && report.Entries == 0 {
+		err = fmt.Errorf("restore snapshot %s: %w: %q", req.Snapshot.ID, ErrNothing, req.Paths)
+	}
 	if err != nil {
-		return Result{}, errors.Join(err, removeChildren(dir))
+		return Result{}, errors.Join(err, removeChildren(dir), before.apply(dir))
 	}
 	return Result{Report: report}, nil
 }
@@ -120,7 +136,7 @@ func (r *Runner) extract(ctx context.Context, req Request, dir string) (archive.
 	}
 	report, err := archive.Extract(ctx, from, dir, o)
 	if err != nil {
-		return archive.Report{}, fmt.Errorf("restore snapshot %s: %w", m.ID, err)
+		return archive.Report{}, fmt.Errorf("restore snapshot %s: %w", m.ID, from.explain(ctx, err))
 	}
 	return report, nil
 }
@@ -133,16 +149,20 @@ func List(ctx context.Context, req Request, each func(archive.Entry) error) erro
 	}
 	defer from.Close()
 	if err := archive.List(ctx, from, req.Paths, each); err != nil {
-		return fmt.Errorf("list snapshot %s: %w", req.Snapshot.ID, err)
+		return fmt.Errorf("list snapshot %s: %w", req.Snapshot.ID, from.explain(ctx, err))
 	}
 	return nil
 }
 
-func open(ctx context.Context, req Request) (io.ReadCloser, error) {
+// open opens the snapshot's archive. One that is gone although its manifest is there is the worst of damages.
+func open(ctx context.Context, req Request) (*verified, error) {
 	own := req.Snapshot.Archives[0]
 	ref := req.Snapshot.Ref()
 	ref.ID = own.ID
 	r, err := req.From.OpenArchive(ctx, ref, 0, -1)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: it is gone: %w", ErrDamaged, err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -19,29 +19,37 @@ import (
 func (r *Runner) ToVolume(ctx context.Context, req Request, name string, options map[string]string) (Result, error) {
 	v, err := r.Engine.Volume(ctx, name)
 	made := errors.Is(err, engine.ErrNotFound)
-	switch {
-	case made:
+	if made {
 		v, err = r.create(ctx, req.Snapshot.Restore, name, options)
-	case err == nil && !req.IfEmpty:
-		err = r.unused(ctx, v)
 	}
 	if err != nil {
 		return Result{}, err
 	}
-	var result Result
-	dir, err := r.Access.Path(ctx, v)
-	if err == nil {
-		result, err = r.fill(ctx, req, dir)
-	}
-	if err != nil && made {
+	result, err := r.intoVolume(ctx, req, v)
+	if err != nil && made && !errors.Is(err, ErrNotEmpty) {
 		cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
 		defer cancel()
 		err = errors.Join(err, r.Engine.RemoveVolume(cleanup, name))
 	}
-	if errors.Is(err, ErrNotEmpty) {
-		err = fmt.Errorf("%w: restore to another volume, or replace its content with --in-place", err)
-	}
 	return result, err
+}
+
+func (r *Runner) intoVolume(ctx context.Context, req Request, v engine.Volume) (Result, error) {
+	dir, err := r.Access.Path(ctx, v)
+	if err != nil {
+		return Result{}, err
+	}
+	left, err := vacant(dir, req.IfEmpty)
+	if errors.Is(err, ErrNotEmpty) {
+		return Result{}, fmt.Errorf("volume %q is %w: restore to another volume, or replace its content with --in-place", v.Name, ErrNotEmpty)
+	}
+	if err != nil || left {
+		return Result{Left: left}, err
+	}
+	if err := r.unused(ctx, v); err != nil {
+		return Result{}, err
+	}
+	return r.fill(ctx, req, dir)
 }
 
 // cleanupTime is how long cleaning up may take after a restore was cancelled.

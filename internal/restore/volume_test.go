@@ -1,0 +1,132 @@
+package restore_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/backupd/backupd/internal/engine"
+	"github.com/backupd/backupd/internal/restore"
+)
+
+// container is one that runs, by its name.
+func container(name string) engine.Container {
+	return engine.Container{Name: name, Labels: map[string]string{}}
+}
+
+func TestAVolumeIsMadeAsItWas(t *testing.T) {
+	for name, c := range map[string]struct {
+		recorded, given map[string]string
+		withheld        []string
+		want            map[string]string
+		missing         string // what the error asks for
+	}{
+		"without options":      {want: map[string]string{}},
+		"with options":         {recorded: map[string]string{"size": "1G"}, want: map[string]string{"size": "1G"}},
+		"one is changed":       {recorded: map[string]string{"device": "/old"}, given: map[string]string{"device": "/new"}, want: map[string]string{"device": "/new"}},
+		"a credential is lost": {withheld: []string{"o.password", "token"}, missing: "--option o.password=... --option token=..."},
+		"a credential is given": {
+			recorded: map[string]string{"o": "vers=3.0"}, withheld: []string{"o.password", "o.username"},
+			given: map[string]string{"o.password": "a=b,c", "o.username": "joe"},
+			want:  map[string]string{"o": "vers=3.0,password=a=b,c,username=joe"},
+		},
+		"nothing but credentials": {withheld: []string{"o.password"}, given: map[string]string{"o.password": "x"}, want: map[string]string{"o": "password=x"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.request.Snapshot.Restore.Options, w.request.Snapshot.Restore.Withheld = c.recorded, c.withheld
+			_, err := w.runner.ToVolume(t.Context(), w.request, "again", c.given)
+			v, lookErr := w.eng.Volume(t.Context(), "again")
+			if c.missing != "" {
+				if err == nil || !strings.Contains(err.Error(), c.missing) || !strings.Contains(err.Error(), `"again"`) || lookErr == nil {
+					t.Errorf("error is %v, and the volume %v", err, v)
+				}
+				return
+			}
+			must(t, err)
+			must(t, lookErr)
+			want := engine.Volume{Name: "again", Driver: "local", Options: c.want, Labels: map[string]string{"tier": "one"}, Mountpoint: v.Mountpoint}
+			if diff := cmp.Diff(want, v); diff != "" {
+				t.Errorf("volume (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(look(t, w.source), look(t, v.Mountpoint)); diff != "" {
+				t.Errorf("content (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestIntoAVolumeThatExists(t *testing.T) {
+	busy := func(w *world) { w.container("app", container("db"), false) }
+	for name, c := range map[string]struct {
+		holds   tree
+		around  func(*world)
+		ifEmpty bool
+		want    string // in the error; "" is restored
+		left    bool
+	}{
+		"empty and unused":                       {holds: tree{}},
+		"in use by what does not run":            {holds: tree{}, around: func(w *world) { w.container("app", exited("db"), false) }},
+		"in use by what restores":                {holds: tree{}, around: func(w *world) { w.runner.Self = w.container("app", container("self"), true).ID[:12] }},
+		"in use":                                 {holds: tree{}, around: busy, want: "container db runs on volume"},
+		"in use by what only reads":              {holds: tree{}, around: func(w *world) { w.container("app", container("web"), true) }, want: "container web"},
+		"empty, in use, if empty":                {holds: tree{}, around: busy, ifEmpty: true, want: "container db runs on volume"},
+		"holding something":                      {holds: tree{"f": "mine"}, want: `volume "app" is not empty`},
+		"holding something, if empty":            {holds: tree{"f": "mine"}, ifEmpty: true, left: true},
+		"holding something and in use, if empty": {holds: tree{"f": "mine"}, around: busy, ifEmpty: true, left: true},
+		"empty, if empty":                        {holds: tree{}, ifEmpty: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			v := w.volume(t, "app", c.holds)
+			if c.around != nil {
+				c.around(w)
+			}
+			w.request.IfEmpty = c.ifEmpty
+			before := look(t, v.Mountpoint)
+			result, err := w.runner.ToVolume(t.Context(), w.request, "app", nil)
+			want := before
+			switch {
+			case c.want != "":
+				if err == nil || !strings.Contains(err.Error(), c.want) {
+					t.Errorf("error is %v", err)
+				}
+			case err != nil || result.Left != c.left:
+				t.Errorf("left alone: %v, error: %v", result.Left, err)
+			case !c.left:
+				want = look(t, w.source)
+			}
+			if diff := cmp.Diff(want, look(t, v.Mountpoint)); diff != "" {
+				t.Errorf("content (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func exited(name string) engine.Container { return engine.Container{Name: name, State: engine.Exited} }
+
+// grabby is an engine on which somebody else makes each volume, and fills it, just before we do.
+type grabby struct {
+	restore.Engine
+	fill func(engine.Volume)
+}
+
+func (g grabby) CreateVolume(ctx context.Context, v engine.Volume) (engine.Volume, error) {
+	made, err := g.Engine.CreateVolume(ctx, v)
+	g.fill(made)
+	return made, err
+}
+
+func TestAVolumeThatSomebodyElseMadeMeanwhileIsNotRemoved(t *testing.T) {
+	w := newWorld(t)
+	w.runner.Engine = grabby{w.eng, func(v engine.Volume) { plant(t, v.Mountpoint, tree{"theirs": "1"}) }}
+	if _, err := w.runner.ToVolume(t.Context(), w.request, "fresh", nil); !errors.Is(err, restore.ErrNotEmpty) {
+		t.Errorf("error is %v", err)
+	}
+	if v, err := w.eng.Volume(t.Context(), "fresh"); err != nil || lookEmpty(t, v.Mountpoint) {
+		t.Errorf("it was taken away (%v)", err)
+	}
+}
