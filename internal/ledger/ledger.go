@@ -82,19 +82,24 @@ func (l *Ledger) View() State {
 func (l *Ledger) Update(change func(*State) error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	fresh := false
 	err := l.locked(func() error {
 		if err := l.refresh(); err != nil {
 			return err
 		}
-		return l.apply(change)
+		fresh = true
+		return l.apply(change, l.write)
 	})
+	if !fresh { // neither what others wrote can be read, nor anything be written
+		err = errors.Join(err, l.apply(change, func([]byte) error { return nil }))
+	}
 	if err != nil {
 		return fmt.Errorf("update ledger in %s: %w", l.dir, err)
 	}
 	return nil
 }
 
-func (l *Ledger) apply(change func(*State) error) error {
+func (l *Ledger) apply(change func(*State) error, write func(data []byte) error) error {
 	next := l.state.clone()
 	if err := change(&next); err != nil {
 		return err
@@ -104,6 +109,10 @@ func (l *Ledger) apply(change func(*State) error) error {
 		return err
 	}
 	l.state = next
+	return write(data)
+}
+
+func (l *Ledger) write(data []byte) (err error) {
 	if err := durable.WriteFile(l.path(), data, 0o600); err != nil {
 		return err
 	}

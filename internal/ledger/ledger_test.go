@@ -302,6 +302,33 @@ func TestOnAFullDiskThisProcessRemembers(t *testing.T) {
 	}
 }
 
+func TestWithoutItsFolderThisProcessRemembers(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	away := dir + ".away"
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	l := open(t, dir)
+	if err := os.Rename(dir, away); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Update(began("app")); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatalf("error is %v, want %v", err, fs.ErrNotExist)
+	}
+	if got := l.View().Volumes["app"].LastRun; !got.Equal(day(1)) {
+		t.Errorf("the last run was at %v, want %v", got, day(1))
+	}
+	if err := os.Rename(away, dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Update(began("db")); err != nil {
+		t.Fatal(err)
+	}
+	if got := len(open(t, dir).View().Volumes); got != 2 {
+		t.Errorf("%d volumes are stored once the folder is back, want 2", got)
+	}
+}
+
 func TestALedgerThatIsRemovedMeanwhileIsWrittenAnew(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, dir)
