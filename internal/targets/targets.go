@@ -11,14 +11,15 @@ import (
 	"time"
 )
 
-// Store keeps objects under keys. A key is one or more path segments joined by "/", none of them empty, "." or "..".
+// Store keeps objects under keys. A key is one or more path segments joined by "/", none of them empty, "." or ".."; what is none
+// is an error for which errors.Is(err, fs.ErrInvalid) holds (CheckKey).
 //
 // Every method may be called from several goroutines at once. An object that is not there is an error for which
 // errors.Is(err, fs.ErrNotExist) holds. Retrying what may pass by itself is the store's affair: an error is final.
 type Store interface {
 	// Put stores all of r under key. It is all or nothing, also when r fails or ctx ends: the key exists only once
 	// Put has returned nil, and is then durable. It never replaces: a key that exists already is fs.ErrExist, at
-	// the latest when r has been read.
+	// the latest when r has been read. A Read of r that blocks when ctx ends is for the caller to end.
 	Put(ctx context.Context, key string, r io.Reader) error
 
 	// Get reads n bytes from the offset off, or all from there on when n is negative. Reading beyond the end of the

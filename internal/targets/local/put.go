@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Put is described at targets.Store. A Read that blocks is for the caller to end: ctx is looked at between reads.
+// Put is described at targets.Store.
 func (s *Store) Put(ctx context.Context, key string, r io.Reader) error {
 	if err := s.put(ctx, key, r); err != nil {
 		return fmt.Errorf("put %s in %s: %w", key, s.dir, err)

@@ -12,33 +12,6 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-const (
-	maxParts = 10_000 // of S3; 234 GiB in parts that grow
-
-	smallestPart = 8 << 20
-	largestPart  = 32 << 20
-	growEvery    = 2000 // parts, of which each is then twice as large
-
-	// budget is what the parts that are on their way may take, unless the URL gives their size; there are always two.
-	budget = 64 << 20
-)
-
-// sizeOfPart is the size of a part in bytes, counting from 1. How long an object will be is not known when its first part is sent.
-func (l location) sizeOfPart(number int) int {
-	if l.partSize > 0 {
-		return int(l.partSize)
-	}
-	return min(smallestPart<<min((number-1)/growEvery, 10), largestPart)
-}
-
-// buffers is how many parts of that size may be in memory: one that is being filled, and those on their way.
-func (l location) buffers(size int) int {
-	if l.partSize > 0 {
-		return l.concurrency + 1
-	}
-	return max(2, min(l.concurrency+1, budget/size))
-}
-
 // multipart uploads first, which is a whole part, and all of r after it.
 func (u *upload) multipart(ctx context.Context, first []byte, r io.Reader) (err error) {
 	out, err := u.store.client.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{
@@ -63,9 +36,9 @@ func (u *upload) multipart(ctx context.Context, first []byte, r io.Reader) (err 
 // parts sends the parts. The buffers are what bounds how many are on their way.
 func (u *upload) parts(ctx context.Context, buf []byte, r io.Reader) ([]*types.CompletedPart, error) {
 	var parts []*types.CompletedPart
+	pool := newPool(u.store, len(buf))
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		pool := newPool(u.store.at.buffers(len(buf)))
 		for n, err := len(buf), error(nil); n > 0; {
 			if len(parts) == maxParts {
 				return u.failed(fmt.Errorf("it is longer than %d parts can be: set part-size= in the target's URL", maxParts))
@@ -74,13 +47,16 @@ func (u *upload) parts(ctx context.Context, buf []byte, r io.Reader) ([]*types.C
 			parts = append(parts, part)
 			data := buf[:n]
 			g.Go(func() error {
-				defer pool.put(data)
-				return u.send(ctx, part, data)
+				if err := u.send(ctx, part, data); err != nil {
+					return err
+				}
+				pool.put(data)
+				return nil
 			})
 			if err == io.EOF {
 				return nil
 			}
-			if buf, err = pool.take(ctx, u.store.at, len(parts)+1); err != nil {
+			if buf, err = pool.take(ctx, u.store.at.sizeOfPart(len(parts)+1)); err != nil {
 				return err
 			}
 			if n, err = fill(ctx, r, buf); err != nil && err != io.EOF {
@@ -89,8 +65,11 @@ func (u *upload) parts(ctx context.Context, buf []byte, r io.Reader) ([]*types.C
 		}
 		return nil
 	})
-	err := g.Wait()
-	return parts, err
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	pool.release()
+	return parts, nil
 }
 
 // send uploads one part and notes what the server says to it.
@@ -137,41 +116,4 @@ func (u *upload) abort(ctx context.Context) error {
 		return u.store.wrap("abort upload of", u.key, err)
 	}
 	return nil
-}
-
-// pool is the buffers of one upload.
-type pool struct {
-	free chan []byte
-	live int // buffers in free and in use
-}
-
-// newPool gives a pool of so many buffers, one of which is in use.
-func newPool(live int) *pool {
-	p := &pool{free: make(chan []byte, live), live: live}
-	for range live - 1 {
-		p.free <- nil
-	}
-	return p
-}
-
-func (p *pool) put(buf []byte) { p.free <- buf }
-
-// take waits for a buffer for the part of that number. When parts have grown, there are fewer buffers from then on.
-func (p *pool) take(ctx context.Context, at location, number int) ([]byte, error) {
-	size := at.sizeOfPart(number)
-	for {
-		select {
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		case buf := <-p.free:
-			if p.live > at.buffers(size) {
-				p.live--
-				continue
-			}
-			if cap(buf) < size {
-				return make([]byte, size), nil
-			}
-			return buf[:size], nil
-		}
-	}
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/backupd/backupd/internal/targets"
 )
 
-// Put is described at targets.Store. A Read that blocks is for the caller to end: ctx is looked at between reads.
+// Put is described at targets.Store.
 //
 // An object of less than one part is one request, any other a multipart upload, which is aborted when it fails. What the server
 // stores is checked by it against a CRC-32C of what was read.
@@ -26,11 +26,15 @@ func (s *Store) Put(ctx context.Context, key string, r io.Reader) error {
 		return fmt.Errorf("put: %w", err)
 	}
 	u := &upload{store: s, key: key, mark: rand.Text()}
-	buf := make([]byte, s.at.sizeOfPart(1))
+	buf := s.buffer(s.at.sizeOfPart(1))
 	n, err := fill(ctx, r, buf)
 	switch err {
 	case io.EOF:
-		return u.whole(ctx, buf[:n])
+		if err := u.whole(ctx, buf[:n]); err != nil {
+			return err
+		}
+		s.release(buf)
+		return nil
 	case nil:
 		return u.multipart(ctx, buf, r)
 	}

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -31,6 +32,8 @@ type Store struct {
 	at      location
 	log     *slog.Logger
 	backoff retry.BackoffDelayer // pauses between attempts
+
+	spare sync.Pool // of *[smallestPart]byte
 
 	// unconditional says that the server was found, or said in the URL, not to know If-None-Match.
 	unconditional atomic.Bool
