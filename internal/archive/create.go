@@ -17,6 +17,8 @@ type Options struct {
 
 	// Progress is called with the bytes of file data read so far, often, and from one goroutine: it must be quick. May be nil.
 	Progress func(read int64)
+
+	step func(what, path string) // see walker
 }
 
 // Summary is what went into an archive.
@@ -36,7 +38,8 @@ type Summary struct {
 	Mounts []string
 }
 
-// Create writes the archive of dir to w. What it is of are the files on dir's own file system: nothing that is mounted below.
+// Create writes the archive of dir, which is a folder and no symlink to one, to w: of what is on dir's own file system, and of nothing that
+// is mounted below.
 //
 // A file that can't be read is an error for the whole archive. Names in errors are relative to dir. Memory is bounded by the number of workers
 // (some 4 MiB each), except that the names of one folder, and one path per file with further hard links to come, are held at
@@ -60,6 +63,7 @@ func Create(ctx context.Context, dir string, w io.Writer, o Options) (Summary, e
 		pace:    pacer{limit: o.ReadLimit},
 		links:   make(map[inode]*links),
 		tell:    o.Progress,
+		step:    o.step,
 	}
 	var out stored
 

@@ -24,8 +24,8 @@ func (w *walker) file(ctx context.Context, fd int, st *unix.Statx_t, name string
 	if err := w.header(ctx, m); err != nil {
 		return err
 	}
-	if w.changing != nil {
-		w.changing(name)
+	if w.step != nil {
+		w.step("read", name)
 	}
 	large := m.Size >= frameSize
 	if large {

@@ -44,7 +44,7 @@ func (r *Report) skip(path, what string, why error) {
 	}
 }
 
-// Extract restores an archive into dir, which exists and becomes the archive's root, with its mode, owner and times. Whatever is there
+// Extract restores an archive into dir, which is a folder and no symlink to one, and becomes the archive's root, with its mode, owner and times. Whatever is there
 // stays, but for what an entry of the same path replaces; of a path that the archive has twice, the later wins.
 //
 // Nothing outside dir is touched, whatever names and links say, as long as nobody else moves folders about in dir meanwhile: each

@@ -11,17 +11,16 @@ import (
 
 // What RFC 8878 says of a frame in a single segment with four bytes of content size and a checksum.
 const (
-	zstdMagic        = 0xFD2FB528
-	frameDescriptor  = 0b10_1_00_1_00 // content size in 4 bytes, single segment, checksum
-	rawBlock         = 0 << 1
-	runBlock         = 1 << 1
-	blockTypes       = 3 << 1
-	lastBlock        = 1
-	blockSize        = 128 << 10 // the most that a block of a frame may hold
-	blockHeaderSize  = 3
-	checksumSize     = 4
-	maxStoredFrame   = frameSize + frameSize/blockSize*blockHeaderSize + zstd.HeaderMaxSize + checksumSize
-	leastCompression = 0.05 // by compress.Estimate: below it the encoder gains next to nothing
+	zstdMagic       = 0xFD2FB528
+	frameDescriptor = 0b10_1_00_1_00 // content size in 4 bytes, single segment, checksum
+	rawBlock        = 0 << 1
+	runBlock        = 1 << 1
+	blockTypes      = 3 << 1
+	lastBlock       = 1
+	blockSize       = 128 << 10 // the most that a block of a frame may hold
+	blockHeaderSize = 3
+	checksumSize    = 4
+	maxStoredFrame  = frameSize + frameSize/blockSize*blockHeaderSize + zstd.HeaderMaxSize + checksumSize
 )
 
 // framer makes frames of blocks, several at once.
@@ -50,11 +49,28 @@ func newFramer(level Level, workers int) (*framer, error) {
 
 // frame fills in the stored form of a block.
 func (f *framer) frame(b *block) {
-	if f.encoder == nil || compress.Estimate(b.plain) < leastCompression {
+	if f.encoder == nil || !compressible(b.plain) {
 		b.stored = appendRawFrame(b.stored, b.plain)
 		return
 	}
 	b.stored = f.encoder.EncodeAll(b.plain, b.stored)
+}
+
+// compressible tells whether samples of the data look as if compressing could gain anything. Trying costs four times as much as
+// not trying, which counts for volumes of pictures, films and archives.
+func compressible(plain []byte) bool {
+	const (
+		samples    = 8
+		sampleSize = 4 << 10
+		least      = 0.1 // "values above 0.1 are likely to be compressible"
+	)
+	for i := range samples {
+		at := i * (len(plain) / samples)
+		if compress.Estimate(plain[at:min(at+sampleSize, len(plain))]) > least {
+			return true
+		}
+	}
+	return len(plain) < samples*sampleSize // trying is as cheap as guessing
 }
 
 // appendRawFrame appends a frame that holds plain as it is.

@@ -60,8 +60,16 @@ func (h *headers) of(m *member) ([]byte, error) {
 	if m.Kind == Hardlink {
 		link = "./" + link
 	}
-	h.text("path", name, fieldName)
-	h.text("linkpath", link, fieldLink)
+	longName, longLink := inRecord(name, fieldName), inRecord(link, fieldLink)
+	if longName && !utf8.ValidString(name) || longLink && !utf8.ValidString(link) {
+		h.record("hdrcharset", "BINARY") // else bsdtar refuses what is not UTF-8
+	}
+	if longName {
+		h.record("path", name)
+	}
+	if longLink {
+		h.record("linkpath", link)
+	}
 	h.number("size", m.Size, fieldSize)
 	h.number("uid", int64(m.UID), fieldUID)
 	h.number("gid", int64(m.GID), fieldGID)
@@ -94,12 +102,10 @@ func tarName(m *member) string {
 	return "./" + m.Path
 }
 
-// text adds a record unless the ustar field holds the value. Text that is not UTF-8 stays out of records where it can, since
-// they are UTF-8 by definition; GNU tar and bsdtar take raw bytes from both.
-func (h *headers) text(key, value string, f field) {
-	if len(value) > f.size() || (!ascii(value) && utf8.ValidString(value)) {
-		h.record(key, value)
-	}
+// inRecord tells whether text needs a record, because the ustar field cannot hold it. Text that is not UTF-8 stays out of records where
+// it can, since they are UTF-8 by definition; stock tools take raw bytes from the field.
+func inRecord(text string, f field) bool {
+	return len(text) > f.size() || !ascii(text) && utf8.ValidString(text)
 }
 
 func (h *headers) number(key string, n int64, f field) {

@@ -149,9 +149,9 @@ func (rec *records) set(key, value string) (err error) {
 	case "mtime":
 		var s, ns int64
 		s, ns, err = parseTime(value)
-		t := time.Unix(s, ns)
+		t := time.Unix(s, ns).UTC()
 		rec.mtime = &t
-	case "atime", "ctime", "uname", "gname", "comment", "SCHILY.acl.access", "SCHILY.acl.default":
+	case "hdrcharset", "atime", "ctime", "uname", "gname", "comment", "SCHILY.acl.access", "SCHILY.acl.default":
 	default:
 		name, ok := strings.CutPrefix(key, xattrRecord)
 		if !ok {
@@ -224,7 +224,7 @@ func (m *member) numbers(b []byte, rec *records) error {
 	}
 	m.Mode = uint32(n[0]) & 0o7777
 	m.UID, m.GID = uint32(or(rec.uid, n[1])), uint32(or(rec.gid, n[2]))
-	m.ModTime = or(rec.mtime, time.Unix(n[4], 0))
+	m.ModTime = or(rec.mtime, time.Unix(n[4], 0).UTC())
 	switch size := or(rec.size, n[3]); m.Kind {
 	case File:
 		m.Size = size

@@ -7,9 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/klauspost/compress/zstd"
-	"golang.org/x/sync/errgroup"
 )
 
 // unpack decompresses an archive on all processors and lets read take the tar from it.
@@ -33,42 +33,40 @@ func unpack(ctx context.Context, r io.Reader, read func(context.Context, *tarRea
 	}
 
 	ctx, cancel := context.WithCancel(ctx)
-	var g errgroup.Group
-	g.Go(func() error {
+	var g sync.WaitGroup
+	defer g.Wait()
+	defer cancel()
+	g.Go(func() {
 		defer l.close()
-		return split(ctx, r, l)
+		split(ctx, r, l)
 	})
 	for range workers {
-		g.Go(func() error {
-			l.work(unframe)
-			return nil
-		})
+		g.Go(func() { l.work(unframe) })
 	}
 	err = read(ctx, &tarReader{plain: plainReader{line: l}})
-	cancel()
-	if splitting := g.Wait(); err == nil && !errors.Is(splitting, context.Canceled) {
-		err = splitting
+	if err != nil && ctx.Err() != nil { // which also looks like the end of the stream
+		return context.Cause(ctx)
 	}
 	return err
 }
 
-// split puts the frames of a stored stream on a line. An error of the stream goes down the line too, so that it is met after
-// what came before it.
-func split(ctx context.Context, r io.Reader, l *line) error {
+// split puts the frames of a stored stream on a line, until its end or that of ctx. An error of the stream goes down the line too,
+// so that it is met after what came before it.
+func split(ctx context.Context, r io.Reader, l *line) {
 	br := bufio.NewReaderSize(r, 256<<10)
 	for {
 		b, err := l.take(ctx)
 		if err != nil {
-			return err
+			return
 		}
 		b.err = readFrame(br, b)
 		if b.err == io.EOF {
-			return nil
+			return
 		}
-		failed := b.err != nil
+		failed := b.err != nil // b is the worker's from here on
 		l.put(b)
 		if failed {
-			return nil
+			return
 		}
 	}
 }

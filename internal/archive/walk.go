@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -37,8 +36,9 @@ type walker struct {
 	headers headers
 	names   []byte // buffer to read folders into
 
-	// changing is called before a file's data is read, by tests that change it just then.
-	changing func(path string)
+	// step is called before an entry is opened ("open") and before a file's data is read ("read"), in tests that change
+	// things just then. May be nil.
+	step func(what, path string)
 }
 
 // archive writes the whole tar of dir.
@@ -89,11 +89,19 @@ func (w *walker) folder(ctx context.Context, fd int, st *unix.Statx_t, name stri
 		return fmt.Errorf("read folder %q: %w", name, err)
 	}
 	for _, d := range names {
-		if err := w.entry(ctx, fd, d, path.Join(name, d.name)); err != nil {
+		if err := w.entry(ctx, fd, d, join(name, d.name)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// join is the path of a name in a folder.
+func join(folder, name string) string {
+	if folder == "." {
+		return name
+	}
+	return folder + "/" + name
 }
 
 // entry writes one name of a folder, with all below it.
@@ -103,6 +111,9 @@ func (w *walker) entry(ctx context.Context, dir int, d dirent, name string) erro
 	}
 	if w.exclude.match(name) {
 		return nil
+	}
+	if w.step != nil {
+		w.step("open", name)
 	}
 	// What was a file may be something else by now. It is looked at again, but not for ever.
 	for range 3 {
