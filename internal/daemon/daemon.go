@@ -87,8 +87,8 @@ func (d *Daemon) step(ctx context.Context, now time.Time) time.Time {
 	if d.scan.failures > 0 {
 		return again // what is due then is made up
 	}
-	due, next := d.due(now)
-	for _, job := range plan.Jobs(due) {
+	jobs, next := d.due(now)
+	for _, job := range jobs {
 		if !d.start(ctx, job, now) {
 			break // the end of a job wakes the loop
 		}

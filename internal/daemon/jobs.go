@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/backupd/backupd/internal/backup"
@@ -13,15 +14,12 @@ import (
 	"github.com/backupd/backupd/internal/schedule"
 )
 
-// due gives the volumes that are to run now, and when the next one will be.
-func (d *Daemon) due(now time.Time) (due []plan.Volume, next time.Time) {
-	known := d.Ledger.View().Volumes
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, v := range d.scan.volumes {
-		if v.Refused || d.running[v.Name] {
-			continue
-		}
+// due gives the jobs that are to run now, in the order in which they get their turn, and when the next one will be.
+func (d *Daemon) due(now time.Time) (jobs []plan.Job, next time.Time) {
+	idle := d.idle()
+	known := d.Ledger.View().Volumes // not before: what is idle by now may still have been running then
+	var due []plan.Volume
+	for _, v := range idle {
 		at := NextRun(v, known[v.Name], d.Host, d.Zone, now)
 		switch {
 		case at.IsZero():
@@ -31,7 +29,27 @@ func (d *Daemon) due(now time.Time) (due []plan.Volume, next time.Time) {
 			due = append(due, v)
 		}
 	}
-	return due, next
+	jobs = plan.Jobs(due)
+	// Who has waited longest comes first, or volumes that are due all the time would leave the others no turn.
+	slices.SortStableFunc(jobs, func(a, b plan.Job) int { return oldestRun(a, known).Compare(oldestRun(b, known)) })
+	return jobs, next
+}
+
+// idle gives the volumes that could be run.
+func (d *Daemon) idle() []plan.Volume {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(d.scan.volumes), func(v plan.Volume) bool { return v.Refused || d.running[v.Name] })
+}
+
+func oldestRun(job plan.Job, known map[string]ledger.Volume) time.Time {
+	oldest := known[job.Volumes[0].Name].LastRun
+	for _, v := range job.Volumes[1:] {
+		if at := known[v.Name].LastRun; at.Before(oldest) {
+			oldest = at
+		}
+	}
+	return oldest
 }
 
 // NextRun tells when a volume is to run next: as its schedule says, counted from its last run or from when it was first seen; or

@@ -104,11 +104,11 @@ func (l *Ledger) apply(change func(*State) error, write func(data []byte) error)
 	if err := change(&next); err != nil {
 		return err
 	}
+	l.state = next
 	data, err := next.encode()
 	if err != nil {
 		return err
 	}
-	l.state = next
 	return write(data)
 }
 
