@@ -172,6 +172,7 @@ func (a *app) finder(src source) *discovery.Finder {
 		Defaults:  a.cfg.Defaults(),
 		All:       a.cfg.Source == config.Dir,
 		Overrides: func() (plan.Overrides, error) { return readOverrides(a.cfg.Overrides) },
+		Log:       a.log,
 	}
 	for _, t := range a.targets {
 		f.Targets = append(f.Targets, t.Name)

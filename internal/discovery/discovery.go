@@ -5,7 +5,9 @@ package discovery
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
+	"slices"
 
 	"github.com/backupd/backupd/internal/engine"
 	"github.com/backupd/backupd/internal/ledger"
@@ -26,9 +28,13 @@ type Finder struct {
 	Targets   []string                       // names of all that are set up
 	All       bool                           // every volume is enrolled, as with the dir source
 	Overrides func() (plan.Overrides, error) // read anew each time, so that editing the file is enough
+	Log       *slog.Logger                   // of overrides that are for no volume, which no result can tell
+
+	unused []string // overrides that have been told of
 }
 
-// Volumes gives every enrolled volume, by name, and remembers enrolment by labels of containers, so that it outlives them.
+// Volumes gives every enrolled volume, by name, and remembers enrolment by labels of containers, so that it outlives them. One call at a
+// time.
 func (f *Finder) Volumes(ctx context.Context) ([]plan.Volume, error) {
 	overrides, err := f.Overrides()
 	if err != nil {
@@ -42,7 +48,18 @@ func (f *Finder) Volumes(ctx context.Context) ([]plan.Volume, error) {
 	if err != nil {
 		return nil, fmt.Errorf("discover volumes: %w", err)
 	}
+	f.tellUnused(overrides.Unused(volumes))
 	return f.resolve(volumes, containers, overrides)
+}
+
+// tellUnused tells of each section of the overrides once, for as long as there is no volume for it.
+func (f *Finder) tellUnused(names []string) {
+	for _, name := range names {
+		if !slices.Contains(f.unused, name) {
+			f.Log.Warn("the overrides file speaks of a volume that does not exist", "volume", name)
+		}
+	}
+	f.unused = names
 }
 
 // resolve makes sense of what there is, and remembers what is to outlive it.
