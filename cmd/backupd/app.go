@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
-	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -79,6 +81,9 @@ func newApp(ctx context.Context, std streams) (*app, error) {
 		return nil, usagef("make the state directory (BACKUPD_STATE_DIR): %w", err)
 	}
 	l, aside, err := ledger.Open(cfg.StateDir, rand.Reader)
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS) {
+		return nil, usagef("use the state directory (BACKUPD_STATE_DIR): %w", err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +120,11 @@ func (a *app) hostName(ctx context.Context) (string, error) {
 // source opens the place where volumes live.
 func (a *app) source(ctx context.Context) (source, error) {
 	if a.cfg.Source == config.Dir {
-		return dir.Open(a.cfg.VolumesDir)
+		src, err := dir.Open(a.cfg.VolumesDir)
+		if err != nil {
+			return nil, usagef("BACKUPD_VOLUMES_DIR: %w", err)
+		}
+		return src, nil
 	}
 	return docker.Open(ctx, docker.Options{Log: a.log})
 }
@@ -145,7 +154,8 @@ func (a *app) cache(t config.Target) targets.Store {
 	if t.URL.Scheme == "file" {
 		return nil
 	}
-	dir := filepath.Join(a.cfg.StateDir, "cache", url.PathEscape(t.URL.Host+t.URL.Path+"?"+t.URL.RawQuery))
+	address := sha256.Sum256([]byte(t.URL.String()))
+	dir := filepath.Join(a.cfg.StateDir, "cache", t.Name+"-"+hex.EncodeToString(address[:8]))
 	return targets.Lazy(func(context.Context) (targets.Store, error) {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("make the cache of manifests: %w", err)
@@ -262,7 +272,7 @@ func failed(results []backup.Result) error {
 	for _, r := range results {
 		if err := r.Failure(); err != nil {
 			bad++
-			errs = append(errs, err)
+			errs = append(errs, ofVolume{r.Volume, err})
 		}
 	}
 	switch {

@@ -20,8 +20,15 @@ func newBackup(std streams) *cobra.Command {
 		Use:     "backup [VOLUME...]",
 		GroupID: "make",
 		Short:   "Back up now",
-		Long: `Back up the named volumes now, or all that are enrolled. Volumes that share a running container
-are read under one hold. Retention is applied after each success, as in scheduled runs.`,
+		Long: `Back up the named volumes now, or all that are enrolled. Volumes that share a
+running container are read under one hold. Retention is applied after each
+success, as in scheduled runs.
+
+Exit codes: 0 when every volume is on each of its targets, 3 when only some of
+that came about, 1 when nothing did.`,
+		Example: `  backupd backup
+  backupd backup app db`,
+		ValidArgsFunction: complete(std, volumeNames, 0),
 		RunE: withApp(std, func(ctx context.Context, a *app, args []string) error {
 			src, err := a.source(ctx)
 			if err != nil {
@@ -157,7 +164,7 @@ func printResults(std streams, results []backup.Result) error {
 			t.row(r.Volume, "-", "-", "-", "-", "-", "failed")
 			continue
 		}
-		t.row(r.Volume, string(m.ID), size(m.Contents.Bytes), size(m.StoredBytes()), string(m.Grade), held(m.HeldMS()), outcomes(r.Targets))
+		t.row(r.Volume, string(m.ID), size(m.Contents.Bytes), size(m.StoredBytes()), graded(m), held(m.HeldMS()), outcomes(r.Targets))
 	}
 	return t.flush()
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/backupd/backupd/internal/restore"
@@ -47,6 +48,25 @@ func exitCode(err error) int {
 	default:
 		return exitFailed
 	}
+}
+
+// ofVolume is what went wrong with a volume: each line of it names the volume.
+type ofVolume struct {
+	volume string
+	err    error
+}
+
+func (o ofVolume) Unwrap() error { return o.err }
+
+func (o ofVolume) Error() string {
+	name := strconv.Quote(o.volume)
+	lines := strings.Split(o.err.Error(), "\n")
+	for i, line := range lines {
+		if !strings.Contains(line, name) {
+			lines[i] = "volume " + name + ": " + line
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 // printError prints an error for people. What several errors were joined to has a line each.

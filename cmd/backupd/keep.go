@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -13,7 +15,13 @@ func newPin(std streams) *cobra.Command {
 		Use:     "pin SNAPSHOT...",
 		GroupID: "tidy",
 		Short:   "Keep snapshots whatever retention says",
-		Args:    someArgs(1, "a snapshot"),
+		Long: `Keep snapshots whatever retention says, until they are unpinned. The pin lies
+beside the snapshot on every target that has it.
+
+SNAPSHOT is an id, or the beginning of one that is unique.`,
+		Example:           `  backupd pin 20261123T030000Z-5f0c2a9e`,
+		Args:              someArgs(1, "a snapshot"),
+		ValidArgsFunction: complete(std, snapshotIDs, 0),
 		RunE: eachSnapshot(std, "pinned", func(ctx context.Context, s stored) error {
 			return s.target.Catalog.Pin(ctx, s.Ref())
 		}),
@@ -25,7 +33,11 @@ func newUnpin(std streams) *cobra.Command {
 		Use:     "unpin SNAPSHOT...",
 		GroupID: "tidy",
 		Short:   "Leave snapshots to retention again",
-		Args:    someArgs(1, "a snapshot"),
+		Long: `Leave pinned snapshots to retention again. The next backup or "backupd prune" may
+then remove them: "backupd prune --dry-run" tells.`,
+		Example:           `  backupd unpin 20261123T030000Z-5f0c2a9e`,
+		Args:              someArgs(1, "a snapshot"),
+		ValidArgsFunction: complete(std, snapshotIDs, 0),
 		RunE: eachSnapshot(std, "unpinned", func(ctx context.Context, s stored) error {
 			return s.target.Catalog.Unpin(ctx, s.Ref())
 		}),
@@ -37,10 +49,14 @@ func newRemove(std streams) *cobra.Command {
 		Use:     "rm SNAPSHOT...",
 		GroupID: "tidy",
 		Short:   "Remove snapshots by hand, from every target",
-		Long: `Remove snapshots by hand, from every target that has them. A pinned snapshot is refused.
+		Long: `Remove snapshots by hand, from every target that has them. A pinned snapshot is
+refused.
 
-This is the one command that removes what retention would keep, the last good snapshot too.`,
-		Args: someArgs(1, "a snapshot"),
+This is the one command that removes what retention would keep, the last good
+snapshot too.`,
+		Example:           `  backupd rm 20261123T030000Z-5f0c2a9e`,
+		Args:              someArgs(1, "a snapshot"),
+		ValidArgsFunction: complete(std, snapshotIDs, 0),
 		RunE: eachSnapshot(std, "removed", func(ctx context.Context, s stored) error {
 			if s.Pinned {
 				return fmt.Errorf("snapshot %s is pinned: unpin it first", s.ID)
@@ -58,15 +74,15 @@ func eachSnapshot(std streams, done string, do func(ctx context.Context, s store
 		for _, arg := range args {
 			found, err := a.find(ctx, arg)
 			if err != nil {
-				return usage(err)
+				return err
 			}
 			chosen = append(chosen, found)
 		}
 		var errs []error
 		for _, copies := range chosen {
-			errs = append(errs, a.underLock(ctx, copies[0].Volume, func() error {
+			errs = append(errs, a.underLock(ctx, func() error {
 				return a.eachCopy(ctx, std, copies, done, do)
-			}))
+			}, copies[0].Volume))
 		}
 		return errors.Join(errs...)
 	})
@@ -84,9 +100,14 @@ func (a *app) eachCopy(ctx context.Context, std streams, copies []stored, done s
 	return errors.Join(errs...)
 }
 
-// underLock does something while the volume's lock is held.
-func (a *app) underLock(ctx context.Context, volume string, do func() error) (err error) {
-	release, err := a.locks.Hold(ctx, volume)
+// underLock does something while the volumes' locks are held. Waiting for somebody else who has one may take long, and is told.
+func (a *app) underLock(ctx context.Context, do func() error, volumes ...string) (err error) {
+	const patience = 2 * time.Second
+	told := time.AfterFunc(patience, func() {
+		fmt.Fprintf(a.std.err, "waiting for another run that works on %s\n", printable(strings.Join(volumes, ", ")))
+	})
+	release, err := a.locks.Hold(ctx, volumes...)
+	told.Stop()
 	if err != nil {
 		return err
 	}

@@ -52,11 +52,23 @@ func newList(std streams) *cobra.Command {
 		Use:     "list [VOLUME...]",
 		GroupID: "look",
 		Short:   "List snapshots, oldest first",
-		Long: `List the snapshots of all volumes of this host, or of those that are named, oldest first.
+		Long: `List the snapshots of all volumes of this host, or of those that are named,
+oldest first. One that lies on several targets has one line.
 
-A grade says how still the data was while it was read: cold (nothing ran), frozen (containers were
-held throughout), fuzzy (data may have moved). An asterisk marks a snapshot that does not count:
-retention does not rely on it, and "latest" does not mean it.`,
+GRADE says how still the data was while it was read:
+
+  cold     nothing ran that could write
+  frozen   containers were held throughout
+  still    nothing was held, and nothing moved
+  unheld   nothing was held, as was asked for (quiesce none, or the dir source)
+  fuzzy    data may have moved, though it was to be held
+
+An asterisk marks a snapshot that does not count: retention does not rely on it,
+and "latest" does not mean it. "backupd show" tells more of each.`,
+		Example: `  backupd list
+  backupd list app
+  backupd list --json app | jq -r '.snapshots[-1].id'`,
+		ValidArgsFunction: complete(std, storedVolumes, 0),
 		RunE: withApp(std, func(ctx context.Context, a *app, args []string) error {
 			all, err := a.snapshots(ctx, args)
 			if asJSON {
@@ -66,6 +78,9 @@ retention does not rely on it, and "latest" does not mean it.`,
 				}
 				return errors.Join(writeJSON(std.out, "snapshots", rows), err)
 			}
+			if len(all) == 0 && err == nil {
+				return a.noSnapshots(args)
+			}
 			return errors.Join(printSnapshots(std, all, a.now()), err)
 		}),
 	}
@@ -73,23 +88,47 @@ retention does not rely on it, and "latest" does not mean it.`,
 	return c
 }
 
+// noSnapshots says so: an error where a volume was named, since its name may be wrong.
+func (a *app) noSnapshots(volumes []string) error {
+	if len(volumes) > 0 {
+		return fmt.Errorf("there are no snapshots of %q on host %q", volumes, a.host)
+	}
+	_, err := fmt.Fprintf(a.std.err, "no snapshots of host %s yet: make some with \"backupd backup\"\n", printable(a.host))
+	return err
+}
+
 func printSnapshots(std streams, all []stored, now time.Time) error {
 	if len(all) == 0 {
-		fmt.Fprintln(std.err, "no snapshots yet")
 		return nil
 	}
-	t := newTable(std.out, "SNAPSHOT", "VOLUME", "TARGET", "AGE", "SIZE", "STORED", "GRADE", "HELD")
+	var order []snapshot.Ref
+	copies := map[snapshot.Ref][]stored{}
 	for _, s := range all {
-		grade := string(s.Grade)
-		if !s.Good() {
-			grade += "*"
+		if copies[s.Ref()] == nil {
+			order = append(order, s.Ref())
 		}
-		if s.Pinned {
-			grade += " pinned"
-		}
-		t.row(string(s.ID), s.Volume, s.target.Name, ago(s.Taken, now), size(s.Contents.Bytes), size(s.StoredBytes()), grade, held(s.HeldMS()))
+		copies[s.Ref()] = append(copies[s.Ref()], s)
+	}
+	t := newTable(std.out, "SNAPSHOT", "VOLUME", "AGE", "SIZE", "STORED", "GRADE", "HELD", "TARGETS")
+	for _, ref := range order {
+		s := copies[ref][0]
+		t.row(string(s.ID), s.Volume, age(s.Taken, now), size(s.Contents.Bytes), size(s.StoredBytes()), graded(s.Manifest),
+			held(s.HeldMS()), places(copies[ref]))
 	}
 	return t.flush()
+}
+
+// places names the targets that have a snapshot, and those on which it is pinned.
+func places(copies []stored) string {
+	var words []string
+	for _, s := range copies {
+		word := s.target.Name
+		if s.Pinned {
+			word += "(pinned)"
+		}
+		words = append(words, word)
+	}
+	return strings.Join(words, ",")
 }
 
 // snapshots gives those of the named volumes, or of all, on every target, oldest first. What could be listed is given also when
@@ -139,8 +178,11 @@ func (a *app) find(ctx context.Context, prefix string) ([]stored, error) {
 		plain[i] = s.Snapshot
 	}
 	found, err := catalog.Find(plain, strings.TrimSpace(prefix))
-	if err != nil {
+	if err != nil && listErr != nil {
 		return nil, errors.Join(err, listErr)
+	}
+	if err != nil {
+		return nil, usage(err)
 	}
 	return slices.DeleteFunc(all, func(s stored) bool { return s.Ref() != found.Ref() }), nil
 }
@@ -150,11 +192,14 @@ func newShow(std streams) *cobra.Command {
 		Use:     "show SNAPSHOT",
 		GroupID: "look",
 		Short:   "Print the manifest of a snapshot",
-		Long: `Print the manifest of a snapshot, as it is stored: JSON with its identity, the moment that the data is of,
-how still it was held, sizes and digests, and what it takes to make the volume again.
+		Long: `Print the manifest of a snapshot, as it is stored: JSON with its identity, the
+moment that the data is of, how still it was held, sizes and digests, and what
+it takes to make the volume again.
 
 SNAPSHOT is an id, or the beginning of one that is unique.`,
-		Args: oneArg("a snapshot"),
+		Example:           `  backupd show 20261123T030000Z-5f0c2a9e`,
+		Args:              oneArg("a snapshot"),
+		ValidArgsFunction: complete(std, snapshotIDs, 1),
 		RunE: withApp(std, func(ctx context.Context, a *app, args []string) error {
 			found, err := a.find(ctx, args[0])
 			if err != nil {

@@ -15,7 +15,7 @@ import (
 // newLog gives a log that reads well on a terminal, and is JSON elsewhere, unless a format was asked for.
 func newLog(w io.Writer, level slog.Level, format config.LogFormat) *slog.Logger {
 	if format == config.Text || format == config.Auto && isTerminal(w) {
-		return slog.New(tint.NewHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !isTerminal(w)}))
+		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !isTerminal(w)}))
 	}
 	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
 }

@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+
+	"github.com/backupd/backupd/internal/quiesce"
+	"github.com/backupd/backupd/internal/snapshot"
 )
 
 // writeJSON prints one document: an object with the listing under its name.
@@ -39,12 +42,27 @@ func (t table) flush() error { return t.w.Flush() }
 
 func size(bytes int64) string { return humanize.IBytes(uint64(max(bytes, 0))) }
 
-// ago says how long before now a moment is, in the largest unit that makes sense.
-func ago(t, now time.Time) string {
-	if t.IsZero() {
-		return "never"
+// age says how far from now a moment is, in the largest unit of which there are two: "45s", "90m", "36h", "20d".
+func age(t, now time.Time) string {
+	d := now.Sub(t).Abs()
+	switch {
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%ds", d/time.Second)
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%dm", d/time.Minute)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh", d/time.Hour)
+	default:
+		return fmt.Sprintf("%dd", d/(24*time.Hour))
 	}
-	return humanize.RelTime(t, now, "ago", "from now")
+}
+
+// ago is age in words. A moment that is yet to come is one of a clock that was wrong, or is.
+func ago(t, now time.Time) string {
+	if t.After(now) {
+		return "in " + age(t, now)
+	}
+	return age(t, now) + " ago"
 }
 
 func moment(t time.Time) string {
@@ -56,10 +74,29 @@ func moment(t time.Time) string {
 
 // held says how long containers were held.
 func held(ms int64) string {
-	if ms == 0 {
+	d := time.Duration(ms) * time.Millisecond
+	switch {
+	case ms == 0:
 		return "-"
+	case d < time.Second:
+		return d.String()
+	case d < time.Minute:
+		return d.Round(100 * time.Millisecond).String()
+	default:
+		return d.Round(time.Second).String()
 	}
-	return (time.Duration(ms) * time.Millisecond).String()
+}
+
+// graded is a grade for people, for whom "fuzzy" is a fault where holding was asked for, and no news where it was not.
+func graded(m snapshot.Manifest) string {
+	word := string(m.Grade)
+	if m.Grade == snapshot.Fuzzy && m.Quiesce == quiesce.None.String() {
+		word = "unheld"
+	}
+	if !m.Good() {
+		word += "*"
+	}
+	return word
 }
 
 func orDash(s string) string {

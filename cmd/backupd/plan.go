@@ -39,8 +39,12 @@ func newPlan(std streams) *cobra.Command {
 		Use:     "plan [VOLUME...]",
 		GroupID: "make",
 		Short:   "Show what a backup would do, without doing it",
-		Long: `Show, for the named volumes or all that are enrolled: which are read together, which containers are held
-and how, how much there was last time and how long it took, and what retention would remove.`,
+		Long: `Show, for the named volumes or all that are enrolled: which are read together,
+which containers are held and how, how much there was last time and how long
+they were held for it, and what retention would remove.`,
+		Example: `  backupd plan
+  backupd plan app`,
+		ValidArgsFunction: complete(std, volumeNames, 0),
 		RunE: withApp(std, func(ctx context.Context, a *app, args []string) error {
 			src, err := a.source(ctx)
 			if err != nil {
@@ -91,7 +95,8 @@ func (a *app) plannedRow(ctx context.Context, v plan.Volume) plannedRow {
 	for _, p := range v.Problems {
 		row.Problems = append(row.Problems, p.String())
 	}
-	if all, err := a.snapshots(ctx, []string{v.Name}); err == nil && len(all) > 0 {
+	// A target that cannot be listed says so below, with what retention would do there.
+	if all, _ := a.snapshots(ctx, []string{v.Name}); len(all) > 0 {
 		newest := all[len(all)-1]
 		row.Expected, row.ExpectedMS = newest.Contents.Bytes, newest.HeldMS()
 	}
@@ -131,7 +136,10 @@ func printPlan(std streams, rows []jobRow) {
 func printPlanned(std streams, v plannedRow) {
 	expected := "nothing is known of its size yet"
 	if v.Expected > 0 {
-		expected = fmt.Sprintf("%s last time, held for %s", size(v.Expected), held(v.ExpectedMS))
+		expected = size(v.Expected) + " last time"
+	}
+	if v.ExpectedMS > 0 {
+		expected += ", held for " + held(v.ExpectedMS)
 	}
 	verb := "read"
 	if v.Refused {
@@ -146,7 +154,10 @@ func printPlanned(std streams, v plannedRow) {
 		case g.Error != "":
 			fmt.Fprintf(std.out, "    on %s nothing is removed: %s\n", g.Target, printable(g.Error))
 		case len(doomed) > 0:
-			fmt.Fprintf(std.out, "    then remove from %s: %s\n", g.Target, strings.Join(doomed, " "))
+			fmt.Fprintf(std.out, "    then remove from %s:\n", g.Target)
+			for _, id := range doomed {
+				fmt.Fprintf(std.out, "      %s\n", id)
+			}
 		}
 	}
 }

@@ -55,10 +55,21 @@ func newPrune(std streams) *cobra.Command {
 		Use:     "prune [VOLUME...]",
 		GroupID: "tidy",
 		Short:   "Apply retention now",
-		Long: `Remove what no rule of a volume's retention policy keeps, from each of its targets; of the named volumes or all that
-are enrolled. This happens by itself after each backup.
+		Long: `Remove what no rule of a volume's retention policy keeps, from each of its
+targets; of the named volumes or all that are enrolled. This happens by itself
+after each backup.
 
-With --dry-run nothing is removed, and each snapshot is shown with the verdict on it and its reasons.`,
+With --dry-run nothing is removed, and each snapshot is shown with the verdict
+on it and its reasons.`,
+		Example: `  backupd prune --dry-run
+  backupd prune app`,
+		ValidArgsFunction: complete(std, volumeNames, 0),
+		PreRunE: func(*cobra.Command, []string) error {
+			if asJSON && !dryRun {
+				return usagef("--json goes with --dry-run")
+			}
+			return nil
+		},
 		RunE: withApp(std, func(ctx context.Context, a *app, args []string) error {
 			src, err := a.source(ctx)
 			if err != nil {
@@ -135,7 +146,7 @@ func (a *app) prune(ctx context.Context, volumes []plan.Volume) error {
 }
 
 func (a *app) pruneVolume(ctx context.Context, v plan.Volume) error {
-	return a.underLock(ctx, v.Name, func() error {
+	return a.underLock(ctx, func() error {
 		var errs []error
 		for _, name := range v.Targets.Value {
 			t, err := a.target(name)
@@ -150,5 +161,5 @@ func (a *app) pruneVolume(ctx context.Context, v plan.Volume) error {
 			fmt.Fprintf(a.std.out, "%s on %s: %d removed\n", printable(v.Name), t.Name, removed)
 		}
 		return errors.Join(errs...)
-	})
+	}, v.Name)
 }

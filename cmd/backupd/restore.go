@@ -22,7 +22,7 @@ type restoreFlags struct {
 	inPlace         bool
 	from            string
 	paths           []string
-	options         map[string]string
+	options         []string
 	ifEmpty, dryRun bool
 }
 
@@ -34,32 +34,40 @@ func newRestore(std streams) *cobra.Command {
 		Short:   "Give a volume back",
 		Long: `Restore a snapshot of VOLUME: the newest good one, or the one that WHEN means.
 
-WHEN is "latest", a snapshot id or its beginning, a moment (2026-11-20T14:00), a day (2026-11-20, yesterday) or an age (2h, 3d):
-the newest good snapshot not after it.
+WHEN is "latest", a snapshot id or its beginning, or a time: a moment
+(2026-11-20T14:00), a day (2026-11-20, yesterday) or an age (2h, 3d). A time
+means the newest good snapshot that is not after it.
 
-  --to-volume NAME   into a volume, which is made with the driver, options and labels that the volume had;
-                     one that exists must be empty and in use by no running container
+  --to-volume NAME   into a volume, which is made with the driver, options and
+                     labels that VOLUME had; one that exists must be empty, and
+                     in use by no running container
   --to-dir DIR       into a folder, which is made if need be and must be empty
-  --in-place         instead of what the volume holds now: every container that mounts it is stopped for the exchange,
-                     after everything has been fetched and checked, and started again
+  --in-place         instead of what VOLUME holds now: once all is fetched and
+                     checked, every container that mounts it is stopped, the
+                     content is exchanged, and they are started again
 
-Every byte is checked against the digest in the manifest. Nothing is overwritten before that.`,
+Every byte is checked against the digest in the manifest, and nothing is
+overwritten before that.`,
 		Example: `  backupd restore app --to-volume app
   backupd restore app@2h --in-place
   backupd restore app@2026-11-20T14:00 --to-dir /tmp/app --path 'etc/**'
-  backupd restore app --to-volume app --if-empty      # in an init service of a compose file`,
-		Args: oneArg("a volume"),
+
+  # in an init service of a compose file: fill the volume if it is a fresh one
+  backupd restore app --to-volume app --if-empty`,
+		Args:              oneArg("a volume"),
+		ValidArgsFunction: complete(std, storedVolumes, 1),
+		PreRunE:           func(*cobra.Command, []string) error { return f.check() },
 		RunE: withApp(std, func(ctx context.Context, a *app, args []string) error {
 			return a.restore(ctx, args[0], f)
 		}),
 	}
 	fl := c.Flags()
-	fl.StringVar(&f.toVolume, "to-volume", "", "restore into this volume")
-	fl.StringVar(&f.toDir, "to-dir", "", "restore into this folder")
+	fl.StringVar(&f.toVolume, "to-volume", "", "restore into the volume `NAME`")
+	fl.StringVar(&f.toDir, "to-dir", "", "restore into the folder `DIR`")
 	fl.BoolVar(&f.inPlace, "in-place", false, "replace what the volume holds")
-	fl.StringVar(&f.from, "from", "", "take the snapshot from this target (default: the first that has it)")
-	fl.StringArrayVar(&f.paths, "path", nil, "only what matches this glob (** for any depth); may be repeated")
-	fl.StringToStringVar(&f.options, "option", nil, "driver option of a volume that is made, as name=value; may be repeated")
+	fl.StringVar(&f.from, "from", "", "take the snapshot from `TARGET`, not from the first that has it")
+	fl.StringArrayVar(&f.paths, "path", nil, "only what matches `GLOB`, with ** for any depth; may be repeated")
+	fl.StringArrayVar(&f.options, "option", nil, "`NAME=VALUE` of the driver, for a volume that is made; may be repeated")
 	fl.BoolVar(&f.ifEmpty, "if-empty", false, "do nothing, successfully, when the destination is not empty")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "say what would be restored, and write nothing")
 	return c
@@ -78,6 +86,12 @@ func (f restoreFlags) check() error {
 	if f.inPlace && len(f.paths) > 0 {
 		return usagef("part of a snapshot cannot be restored in place: restore it with --to-dir and copy what is needed")
 	}
+	if len(f.options) > 0 && f.toVolume == "" {
+		return usagef("--option is for a volume that is made: it goes with --to-volume")
+	}
+	if _, err := f.driverOptions(); err != nil {
+		return err
+	}
 	for _, glob := range f.paths {
 		if err := archive.ValidateGlob(glob); err != nil {
 			return usagef("--path: %w", err)
@@ -86,16 +100,36 @@ func (f restoreFlags) check() error {
 	return nil
 }
 
-func (a *app) restore(ctx context.Context, arg string, f restoreFlags) error {
-	if err := f.check(); err != nil {
-		return err
+// driverOptions reads the options. A value may hold anything, as passwords do.
+func (f restoreFlags) driverOptions() (map[string]string, error) {
+	options := map[string]string{}
+	for _, option := range f.options {
+		name, value, found := strings.Cut(option, "=")
+		if !found || name == "" {
+			return nil, usagef("--option: write name=value") // and repeat none of it: it may be a password
+		}
+		options[name] = value
 	}
-	volume, text, _ := strings.Cut(arg, "@")
+	return options, nil
+}
+
+func (a *app) restore(ctx context.Context, arg string, f restoreFlags) error {
+	volume, text := arg, ""
+	if at := strings.LastIndexByte(arg, '@'); at >= 0 {
+		volume, text = arg[:at], arg[at+1:]
+	}
+	if volume == "" {
+		return usagef("%q names no volume: write VOLUME or VOLUME@WHEN", arg)
+	}
 	when, err := catalog.ParseWhen(text, a.now(), time.Local)
 	if err != nil {
 		return usage(err)
 	}
-	return a.underLock(ctx, volume, func() error {
+	locked := []string{volume}
+	if f.toVolume != "" {
+		locked = append(locked, f.toVolume)
+	}
+	return a.underLock(ctx, func() error {
 		chosen, err := a.choose(ctx, volume, when, f.from)
 		if err != nil {
 			return err
@@ -105,7 +139,7 @@ func (a *app) restore(ctx context.Context, arg string, f restoreFlags) error {
 			return a.restoreDry(ctx, chosen, req, f)
 		}
 		return a.restoreFor(ctx, chosen, req, f)
-	})
+	}, locked...)
 }
 
 // choose gives the snapshot that is meant, from the first target that has it.
@@ -146,7 +180,7 @@ func (a *app) restoreFor(ctx context.Context, chosen stored, req restore.Request
 	bars := newBars(a.std.err)
 	r.Progress = func(written, expected int64) { bars.update(chosen.Volume, written, expected) }
 	fmt.Fprintf(a.std.err, "restoring %s of volume %s, taken %s (%s, %s), from %s\n", chosen.ID, printable(chosen.Volume),
-		ago(chosen.Taken, a.now()), size(chosen.Contents.Bytes), chosen.Grade, chosen.target.Name)
+		ago(chosen.Taken, a.now()), size(chosen.Contents.Bytes), graded(chosen.Manifest), chosen.target.Name)
 	result, where, err := a.deliver(ctx, r, src, req, f, chosen.Volume)
 	bars.done()
 	if err != nil {
@@ -170,15 +204,19 @@ func (a *app) deliver(ctx context.Context, r *restore.Runner, src source, req re
 		result, err := r.ToDir(ctx, req, f.toDir)
 		return result, "folder " + f.toDir, err
 	case f.toVolume != "":
-		result, err := r.ToVolume(ctx, req, f.toVolume, f.options)
-		return result, "volume " + f.toVolume, err
+		options, err := f.driverOptions()
+		if err != nil {
+			return restore.Result{}, "", err
+		}
+		result, err := r.ToVolume(ctx, req, f.toVolume, options)
+		return result, "volume " + printable(f.toVolume), err
 	}
 	v, err := src.Volume(ctx, volume)
 	if err != nil {
 		return restore.Result{}, "", fmt.Errorf("restore in place: %w: to make the volume anew, use --to-volume %s", err, volume)
 	}
 	result, err := r.InPlace(ctx, req, v)
-	return result, "volume " + volume + " in place", err
+	return result, "volume " + printable(volume) + " in place", err
 }
 
 // tellSkipped names what could not be restored as it was. It is no failure, since all that could be restored was.
@@ -205,9 +243,9 @@ func (a *app) restoreDry(ctx context.Context, chosen stored, req restore.Request
 	where := "folder " + f.toDir
 	switch {
 	case f.toVolume != "":
-		where = "volume " + f.toVolume
+		where = "volume " + printable(f.toVolume)
 	case f.inPlace:
-		where = "volume " + chosen.Volume + ", in place of what it holds"
+		where = "volume " + printable(chosen.Volume) + ", in place of what it holds"
 	}
 	fmt.Fprintf(a.std.err, "would restore %d entries, %s, of snapshot %s (taken %s) to %s; nothing was written\n",
 		entries, size(bytes), chosen.ID, moment(chosen.Taken), where)

@@ -18,10 +18,17 @@ func newRun(std streams) *cobra.Command {
 		Use:     "run",
 		GroupID: "make",
 		Short:   "Keep volumes backed up: the daemon",
-		Long: `Find enrolled volumes, follow the engine, and back each volume up on its schedule, until a signal ends it.
+		Long: `Find enrolled volumes, follow the engine, and back each volume up on its
+schedule, until a signal ends it.
 
-A run that was missed while the daemon was down is made up once; one that failed is tried again a few times, with
-growing pauses. The first SIGTERM or Ctrl-C lets go of containers and abandons uploads cleanly; a second ends at once.`,
+A run that was missed while the daemon was down is made up once; one that failed
+is tried again a few times, with growing pauses. The first SIGTERM or Ctrl-C
+lets go of containers and abandons uploads cleanly; a second ends at once.
+
+There is one daemon for a state directory (BACKUPD_STATE_DIR). Other commands may
+be used while it runs.`,
+		Example: `  backupd run
+  BACKUPD_SCHEDULE="H 3 * * *" BACKUPD_TARGETS=nas=file:///mnt/nas backupd run`,
 		Args: noArgs,
 		RunE: withApp(std, func(ctx context.Context, a *app, _ []string) (err error) {
 			lock, err := durable.TryLock(filepath.Join(a.cfg.StateDir, "daemon.lock"))

@@ -13,21 +13,44 @@ import (
 // newSettingsHelp is a page of help, not a command: it is made of what the program knows of its settings.
 func newSettingsHelp() *cobra.Command {
 	var b strings.Builder
-	b.WriteString("Settings come from the environment. Each can also be given as NAME_FILE, with the path of a file that holds the value.\n")
+	b.WriteString("Settings come from the environment. Each can also be given as NAME_FILE, with\nthe path of a file that holds the value.\n")
 	for _, v := range config.Variables() {
 		fmt.Fprintf(&b, "\n  %s", v.Name)
 		if v.Default != "" {
 			fmt.Fprintf(&b, " (default: %s)", v.Default)
 		}
-		fmt.Fprintf(&b, "\n      %s\n", v.Help)
+		fmt.Fprintf(&b, "\n%s", indented(v.Help, 6, 80))
 	}
 	b.WriteString(`
-Credentials for S3 come from where the AWS SDK looks: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, shared files, roles.
+Credentials for S3 come from where the AWS SDK looks: AWS_ACCESS_KEY_ID and
+AWS_SECRET_ACCESS_KEY, shared files, roles.
 
-Labels on a volume, or on a container for the volumes that it mounts, win over these: backupd.enable, backupd.schedule,
-backupd.retention, backupd.quiesce, backupd.quiesce.limit, backupd.targets, backupd.exclude, backupd.group.
-`)
+Labels on a volume, or on a container for the volumes that it mounts, win over
+these: backupd.enable, backupd.schedule, backupd.retention, backupd.quiesce,
+backupd.quiesce.limit, backupd.targets, backupd.exclude, backupd.group.`)
 	return &cobra.Command{Use: "settings", Short: "The settings in the environment, and the labels", Long: b.String()}
+}
+
+// indented breaks a text into lines of at most width characters, where its words let it.
+func indented(text string, indent, width int) string {
+	var b strings.Builder
+	column := 0
+	for word := range strings.FieldsSeq(text) {
+		switch {
+		case column == 0:
+			column = indent
+			b.WriteString(strings.Repeat(" ", indent))
+		case column+1+len(word) > width:
+			column = indent
+			b.WriteString("\n" + strings.Repeat(" ", indent))
+		default:
+			column++
+			b.WriteByte(' ')
+		}
+		column += len(word)
+		b.WriteString(word)
+	}
+	return b.String() + "\n"
 }
 
 // ownContainer is the id of the container that this program runs in, or its beginning: engines name a container's host after it.

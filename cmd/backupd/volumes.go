@@ -41,7 +41,15 @@ func newVolumes(std streams) *cobra.Command {
 		Use:     "volumes",
 		GroupID: "look",
 		Short:   "Show enrolled volumes, each setting and where it came from",
-		Args:    noArgs,
+		Long: `Show every enrolled volume: what enrolled it, each setting with the place that it
+came from, the containers that mount it, its last backup and its next run, and
+what is wrong with its labels.
+
+Weakest first, settings come from: the default, the environment, a container's
+label, the volume's label, the overrides file. "backupd help settings" lists them.`,
+		Example: `  backupd volumes
+  backupd volumes --json | jq -r '.volumes[] | select(.problems != []) | .name'`,
+		Args: noArgs,
 		RunE: withApp(std, func(ctx context.Context, a *app, _ []string) error {
 			src, err := a.source(ctx)
 			if err != nil {
@@ -129,7 +137,7 @@ func printVolumes(std streams, rows []volumeRow, now time.Time) error {
 func printVolume(std streams, r volumeRow, now time.Time) error {
 	fmt.Fprintf(std.out, "%s\n", printable(r.Name))
 	t := table{tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)}
-	t.row("  enrolled", "yes", r.Enrolled)
+	t.row("  enrolled by", r.Enrolled)
 	for _, key := range slices.Sorted(maps.Keys(r.Settings)) {
 		t.row("  "+key, orDash(r.Settings[key].Value), r.Settings[key].Origin)
 	}
@@ -137,16 +145,24 @@ func printVolume(std streams, r volumeRow, now time.Time) error {
 	t.row("  last backup", lastBackup(r, now))
 	next := "never: mend the problems below"
 	if r.NextRun != nil {
-		next = fmt.Sprintf("%s (%s)", moment(*r.NextRun), ago(*r.NextRun, now))
+		next = fmt.Sprintf("%s (%s)", moment(*r.NextRun), until(*r.NextRun, now))
 	}
 	t.row("  next run", next)
 	if err := t.flush(); err != nil {
 		return err
 	}
 	for _, p := range r.Problems {
-		fmt.Fprintf(std.out, "  PROBLEM     %s\n", printable(p))
+		fmt.Fprintf(std.out, "  PROBLEM: %s\n", printable(p))
 	}
 	return nil
+}
+
+// until says when a run is; one whose time has come waits for a daemon.
+func until(t, now time.Time) string {
+	if t.After(now) {
+		return ago(t, now)
+	}
+	return "due"
 }
 
 func lastBackup(r volumeRow, now time.Time) string {

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/backupd/backupd/internal/targets/s3/s3test"
+	"github.com/backupd/backupd/internal/testenv"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"backupd": main})
+}
+
+// TestStories runs the scripts in testdata: each is a page of what somebody does with the program, and what comes of it. They work on
+// folders (BACKUPD_SOURCE=dir); what takes an engine, S3 or the superuser has folders and tests of its own.
+func TestStories(t *testing.T) { tell(t, "testdata", nil) }
+
+// TestStoriesOfTheSuperuser mount file systems.
+func TestStoriesOfTheSuperuser(t *testing.T) {
+	testenv.Root(t)
+	tell(t, "testdata/root", nil)
+}
+
+// TestStoriesOfS3 have a server at $ENDPOINT, with a bucket "bucket".
+func TestStoriesOfS3(t *testing.T) {
+	server := s3test.Start(t)
+	server.Bucket("bucket")
+	tell(t, "testdata/s3", map[string]string{
+		"ENDPOINT": server.Endpoint, "AWS_ACCESS_KEY_ID": s3test.AccessKey, "AWS_SECRET_ACCESS_KEY": s3test.SecretKey,
+		"AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull, "AWS_EC2_METADATA_DISABLED": "true",
+	})
+}
+
+// TestStoriesOfAnEngine have the private engine, an image of a shell, and names of their own.
+func TestStoriesOfAnEngine(t *testing.T) {
+	d := testenv.NewDocker(t)
+	docker := testenv.Tool(t, "docker")
+	tell(t, "testdata/engine", map[string]string{
+		"DOCKER_HOST": d.Host, "IMAGE": d.ShellImage(), "DATA": d.Volatile("data"), "AGAIN": d.Volatile("again"),
+		"ONE": d.Name("one"), "TWO": d.Name("two"), "DOCKER": docker,
+		"BACKUPD_SOURCE": "docker",
+	})
+}
+
+// tell runs the scripts of a folder, with these variables beside those of every story.
+func tell(t *testing.T, dir string, env map[string]string) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 dir,
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Cmds:                words,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("TZ", "UTC")
+			e.Setenv("BACKUPD_HOST", "web1")
+			e.Setenv("BACKUPD_STATE_DIR", filepath.Join(e.WorkDir, "state"))
+			e.Setenv("BACKUPD_TARGETS", "local=file://"+filepath.Join(e.WorkDir, "backups"))
+			e.Setenv("BACKUPD_SOURCE", "dir")
+			for name, value := range env {
+				e.Setenv(name, value)
+			}
+			if e.Getenv("BACKUPD_SOURCE") != "dir" {
+				return nil
+			}
+			e.Setenv("BACKUPD_VOLUMES_DIR", filepath.Join(e.WorkDir, "volumes"))
+			return os.MkdirAll(filepath.Join(e.WorkDir, "volumes"), 0o755)
+		},
+	})
+}
