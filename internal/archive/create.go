@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -15,7 +16,7 @@ type Options struct {
 	Exclude   []string // patterns that ValidateGlob takes; one that matches a folder excludes all below it
 	ReadLimit int64    // bytes of file data per second; 0 is no limit
 
-	// Progress is called with the bytes of file data read so far, often, and from one goroutine: it must be quick. May be nil.
+	// Progress is called with the bytes of file data read so far, often, and by the caller's goroutine: it must be quick. May be nil.
 	Progress func(read int64)
 
 	step func(what, path string) // see walker
@@ -75,11 +76,13 @@ func Create(ctx context.Context, dir string, w io.Writer, o Options) (Summary, e
 		})
 	}
 	g.Go(func() error { return out.writeAll(w, l) })
-	g.Go(func() error {
+	// The walk is done right here, so that a panic in it, or in Progress, is one of the caller's, who may have containers to let go.
+	err = func() (err error) {
+		defer func() { err = cmp.Or(g.Wait(), err) }()
 		defer l.close()
 		return walk.archive(ctx, dir)
-	})
-	if err := g.Wait(); err != nil {
+	}()
+	if err != nil {
 		return Summary{}, fmt.Errorf("archive %s: %w", dir, err)
 	}
 	s := walk.sum

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/backupd/backupd/internal/archive"
@@ -167,15 +168,25 @@ func (r *Runner) readHeld(ctx context.Context, readings []*reading) {
 			}
 		}
 	}()
+	r.readAll(ctx, hold, readings)
+}
+
+// readAll reads one volume after the other, for as long as they hold still.
+func (r *Runner) readAll(ctx context.Context, hold *quiesce.Hold, readings []*reading) {
 	reading, cancel := context.WithCancelCause(ctx)
+	var watch sync.WaitGroup
+	defer watch.Wait()
 	defer cancel(nil)
-	go func() {
+	watch.Go(func() {
 		select {
 		case <-hold.Lost():
 			cancel(errHoldLost)
+			for _, one := range readings {
+				one.stream.End(errHoldLost) // it may be waiting for a target
+			}
 		case <-reading.Done():
 		}
-	}()
+	})
 	taken := r.Now()
 	for _, one := range readings {
 		if err := r.read(reading, ctx, one, taken); err != nil {

@@ -25,7 +25,7 @@ func (r *Runner) finish(ctx context.Context, one *reading) {
 	for _, s := range one.sinks {
 		o := Outcome{Target: s.target.Name, Err: s.err}
 		if o.Err == nil {
-			o.Err = s.target.Catalog.Commit(ctx, *m)
+			o.Err = commit(ctx, s.target, *m)
 		}
 		if o.Err == nil {
 			r.Log.Info("snapshot stored", "volume", m.Volume, "snapshot", m.ID, "target", o.Target, "bytes", m.StoredBytes(), "grade", m.Grade)
@@ -36,6 +36,18 @@ func (r *Runner) finish(ctx context.Context, one *reading) {
 	if m.ID != "" && !m.Good() {
 		result.Err = errors.Join(result.Err, notGood(one))
 	}
+}
+
+// commit makes a snapshot exist whose archive lies whole on the target, also when ctx has ended since: else the archive would lie there
+// for nothing.
+func commit(ctx context.Context, t Target, m snapshot.Manifest) error {
+	const patience = 10 * time.Second // for a target that has just taken an archive
+	if ctx.Err() != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), patience)
+		defer cancel()
+	}
+	return t.Catalog.Commit(ctx, m)
 }
 
 // notGood says what is wrong with a snapshot that is kept, and does not count.

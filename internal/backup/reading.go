@@ -23,6 +23,7 @@ type reading struct {
 	sinks    []*sink
 	stream   stream
 	uploads  sync.WaitGroup
+	abandon  context.CancelCauseFunc // ends the uploads
 	report   quiesce.Report
 	result   *Result
 }
@@ -49,7 +50,7 @@ func (r *Runner) prepare(ctx context.Context, v plan.Volume, result *Result, job
 	if _, err := r.Access.Path(ctx, v.Volume); err != nil {
 		return nil, err
 	}
-	one := &reading{volume: v, result: result}
+	one := &reading{volume: v, result: result, abandon: func(error) {}}
 	for _, name := range v.Targets.Value {
 		target, known := r.Targets[name]
 		if !known {
@@ -132,6 +133,7 @@ func (r *Runner) read(ctx, uploading context.Context, one *reading, taken time.T
 		return err
 	}
 	ref := snapshot.Ref{Host: r.Identity.Host, Volume: one.volume.Name, ID: id}
+	uploading, one.abandon = context.WithCancelCause(uploading)
 	for _, s := range one.sinks {
 		one.uploads.Go(func() {
 			s.err = s.target.Catalog.PutArchive(uploading, ref, s.from)
@@ -140,22 +142,17 @@ func (r *Runner) read(ctx, uploading context.Context, one *reading, taken time.T
 	}
 	summary, err := archive.Create(ctx, dir, one.stream, r.archiveOptions(one))
 	one.stream.End(err)
-	if err != nil {
-		if errors.Is(err, spool.ErrNoReader) || errors.Is(err, io.ErrClosedPipe) {
-			return nil // every target failed, and each says why
-		}
-		return errors.Join(err, causeOf(ctx))
-	}
-	one.result.Manifest = r.manifest(one, ref, taken, summary)
-	return nil
-}
-
-// causeOf gives the reason why ctx ended, where somebody gave one.
-func causeOf(ctx context.Context) error {
-	if ctx.Err() == nil || errors.Is(context.Cause(ctx), ctx.Err()) {
+	switch {
+	case err == nil:
+		one.result.Manifest = r.manifest(one, ref, taken, summary)
 		return nil
+	case ctx.Err() != nil:
+		err = context.Cause(ctx) // whatever it made fail
+	case errors.Is(err, spool.ErrNoReader) || errors.Is(err, io.ErrClosedPipe):
+		return nil // every target failed, and each says why
 	}
-	return context.Cause(ctx)
+	one.abandon(err)
+	return err
 }
 
 func (r *Runner) archiveOptions(one *reading) archive.Options {
@@ -173,7 +170,9 @@ func (r *Runner) archiveOptions(one *reading) archive.Options {
 
 // close gives back what the reading holds. It waits for uploads that a panic has left behind.
 func (one *reading) close() {
-	one.stream.End(errors.New("the run was given up"))
+	givenUp := errors.New("the run was given up")
+	one.stream.End(givenUp)
+	one.abandon(givenUp)
 	one.uploads.Wait()
 	one.stream.Close()
 }
