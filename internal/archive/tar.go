@@ -24,7 +24,7 @@ type tarReader struct {
 // nothing after them.
 func (t *tarReader) next() (*member, error) {
 	if err := t.plain.skip(t.left + t.pad); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read to the next member: %w", err)
 	}
 	t.left, t.pad = 0, 0
 	if err := t.plain.full(t.block[:]); err != nil {
@@ -74,109 +74,6 @@ func (t *tarReader) end() error {
 		return fmt.Errorf("read end of archive: %w", err)
 	}
 	return errors.New("read end of archive: data after it")
-}
-
-// records are what extended headers say of the next member.
-type records struct {
-	path, linkpath *string
-	size, uid, gid *int64
-	mtime          *time.Time
-	xattrs         []xattr
-}
-
-// records reads extended records, and after them the header that they are about into t.block.
-func (t *tarReader) records(rec *records) error {
-	size, err := numeric(t.block[:], fieldSize)
-	if err == nil {
-		err = checkHeader(t.block[:])
-	}
-	if err != nil {
-		return fmt.Errorf("read extended records: %w", err)
-	}
-	if size > maxRecords {
-		return fmt.Errorf("read extended records: %d bytes of them, at most %d are allowed", size, maxRecords)
-	}
-	text := make([]byte, size)
-	if err := t.plain.full(text); err != nil {
-		return fmt.Errorf("read extended records: %w", err)
-	}
-	if err := t.plain.skip(padding(size)); err != nil {
-		return fmt.Errorf("read extended records: %w", err)
-	}
-	if err := rec.parse(string(text)); err != nil {
-		return fmt.Errorf("read extended records: %w", err)
-	}
-	if err := t.plain.full(t.block[:]); err != nil {
-		return fmt.Errorf("read member header: %w", err)
-	}
-	return nil
-}
-
-func (rec *records) parse(text string) error {
-	for text != "" {
-		number, rest, ok := strings.Cut(text, " ")
-		n, err := strconv.ParseUint(number, 10, 31)
-		least, most := len(number)+len(" =\n"), len(text)
-		if !ok || err != nil || int(n) < least || int(n) > most || text[n-1] != '\n' {
-			return fmt.Errorf("%.40q begins no record", text)
-		}
-		key, value, ok := strings.Cut(rest[:int(n)-len(number)-2], "=")
-		if !ok {
-			return fmt.Errorf("%.40q is no record", text[:n])
-		}
-		if err := rec.set(key, value); err != nil {
-			return fmt.Errorf("record %q: %w", key, err)
-		}
-		text = text[n:]
-	}
-	return nil
-}
-
-// set takes one record. Of those that it does not know some may change what a member is, so they are refused, apart from those that
-// repeat what stands elsewhere or only comment.
-func (rec *records) set(key, value string) (err error) {
-	switch key {
-	case "path":
-		rec.path = &value
-	case "linkpath":
-		rec.linkpath = &value
-	case "size":
-		rec.size, err = decimal(value, maxSize)
-	case "uid":
-		rec.uid, err = decimal(value, maxID)
-	case "gid":
-		rec.gid, err = decimal(value, maxID)
-	case "mtime":
-		var s, ns int64
-		s, ns, err = parseTime(value)
-		t := time.Unix(s, ns).UTC()
-		rec.mtime = &t
-	case "hdrcharset", "atime", "ctime", "uname", "gname", "comment", "SCHILY.acl.access", "SCHILY.acl.default":
-	default:
-		name, ok := strings.CutPrefix(key, xattrRecord)
-		if !ok {
-			return errors.New("unknown")
-		}
-		if name == "" || strings.ContainsRune(name, 0) {
-			return errors.New("attribute without a proper name")
-		}
-		rec.xattrs = append(rec.xattrs, xattr{unescapeXattr(name), value})
-	}
-	return err
-}
-
-const (
-	maxSize = 1<<62 - tarBlock // leaves room to add padding
-	maxID   = 1<<32 - 1
-)
-
-func decimal(text string, most uint64) (*int64, error) {
-	n, err := strconv.ParseUint(text, 10, 63)
-	if err != nil || n > most {
-		return nil, fmt.Errorf("%.40q is not a number up to %d", text, most)
-	}
-	v := int64(n)
-	return &v, nil
 }
 
 // checkHeader tells whether a block is an ustar header.
