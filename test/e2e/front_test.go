@@ -1,40 +1,55 @@
 package e2e
 
 import (
+	"context"
 	"io"
+	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/backupd/backupd/internal/targets/s3/s3test"
 )
 
-// front stands before the S3 server, and lets requests hang that the test wants to: it takes all that they bring and never answers.
+// front stands before the S3 server, and lets no part of an upload through but the first.
 type front struct {
-	pass  *httputil.ReverseProxy
-	hangs func(*http.Request) bool
+	pass *httputil.ReverseProxy
+	part func(*http.Request) // what becomes of the others
 
 	once sync.Once
-	hung chan struct{} // closed with the first that hangs
+	held chan struct{} // closed with the first of them
 }
 
 // newFront gives a front, and the URL of a target in a new bucket behind it.
-func newFront(t *testing.T, server *s3test.Server, bucket string, hangs func(*http.Request) bool) (*front, *url.URL) {
+func newFront(t *testing.T, server *s3test.Server, bucket string, part func(*http.Request)) (*front, *url.URL) {
 	t.Helper()
 	behind, err := url.Parse(server.Endpoint)
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &front{hangs: hangs, hung: make(chan struct{})}
-	f.pass = &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
-		r.SetURL(behind)
-		r.Out.Host = r.In.Host // it is signed
-	}}
-	listener := httptest.NewServer(f)
-	t.Cleanup(listener.Close)
+	f := &front{part: part, held: make(chan struct{})}
+	f.pass = &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(behind)
+			r.Out.Host = r.In.Host // it is signed
+		},
+		ErrorLog: log.New(io.Discard, "", 0), // of clients that leave, as they are meant to
+	}
+	listener := httptest.NewUnstartedServer(f)
+	listener.Config.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		_ = c.(*net.TCPConn).SetReadBuffer(64 << 10) // else most of a part is under way at once; advice
+		return ctx
+	}
+	listener.Start()
+	t.Cleanup(func() {
+		listener.CloseClientConnections()
+		listener.Close()
+	})
 	u := server.Bucket(bucket)
 	q := u.Query()
 	q.Set("endpoint", listener.URL)
@@ -43,22 +58,27 @@ func newFront(t *testing.T, server *s3test.Server, bucket string, hangs func(*ht
 }
 
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !f.hangs(r) {
+	if part := r.URL.Query().Get("partNumber"); part == "" || part == "1" {
 		f.pass.ServeHTTP(w, r)
 		return
 	}
-	f.once.Do(func() { close(f.hung) })
+	f.once.Do(func() { close(f.held) })
+	f.part(r)
+}
+
+// slowly takes a part as over a slow line: its end is far away.
+func slowly(r *http.Request) {
+	pace := time.NewTicker(20 * time.Millisecond)
+	defer pace.Stop()
+	for range pace.C {
+		if _, err := io.CopyN(io.Discard, r.Body, 4<<10); err != nil { // the client left
+			return
+		}
+	}
+}
+
+// silently takes all of a part and never answers.
+func silently(r *http.Request) {
 	_, _ = io.Copy(io.Discard, r.Body) // the client may leave within
 	<-r.Context().Done()
-}
-
-// isPart tells whether a request brings a part of an upload, other than the first.
-func isPart(r *http.Request) bool {
-	part := r.URL.Query().Get("partNumber")
-	return part != "" && part != "1"
-}
-
-// isAbort tells whether a request is to make the server forget an upload.
-func isAbort(r *http.Request) bool {
-	return r.Method == http.MethodDelete && r.URL.Query().Has("uploadId")
 }

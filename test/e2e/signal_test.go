@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -16,28 +17,33 @@ import (
 )
 
 // bounded is how long the program may take to let go of everything.
-const bounded = 10 * time.Second
+const bounded = 15 * time.Second
 
 func TestSignalInTheMiddle(t *testing.T) {
 	server := s3test.Start(t)
 	for name, moment := range map[string]struct {
 		limit string // of reading
 		state string // of the container then
+		part  func(*http.Request)
+		code  int
+		kept  []string // targets that have the snapshot: nothing kept it from being whole there
 	}{
-		"of reading": {limit: "4MiB", state: container.StatePaused},
-		"of sending": {limit: "1GiB", state: container.StateRunning},
+		"of reading":                       {limit: "4MiB", state: container.StatePaused, part: slowly, code: 1},
+		"of sending":                       {limit: "1GiB", state: container.StateRunning, part: slowly, code: 3, kept: []string{"local"}},
+		"of sending to a server that died": {limit: "1GiB", state: container.StateRunning, part: silently, code: 3, kept: []string{"local"}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			d := testenv.NewDocker(t)
 			bucket := strings.ReplaceAll(name, " ", "-")
-			front, target := newFront(t, server.WithT(t), bucket, isPart)
+			front, target := newFront(t, server.WithT(t), bucket, moment.part)
 			p := newProgram(t, d).with("BACKUPD_READ_LIMIT", moment.limit)
 			p = p.with("BACKUPD_TARGETS", p.localTarget()+",s3="+target.String())
 			volume, id := appWithData(t, d, 64)
 
 			r := p.start("backup", volume)
 			if moment.state == container.StateRunning {
-				<-front.hung
+				<-front.held
 			}
 			eventually(t, "the container is "+moment.state, func() bool { return inspect(t, d, id).State.Status == moment.state })
 			asked := time.Now()
@@ -45,52 +51,47 @@ func TestSignalInTheMiddle(t *testing.T) {
 			e := r.waitFor(bounded)
 			t.Attr("let_go_in_the_middle_"+bucket, time.Since(asked).Round(time.Millisecond).String())
 
-			if e.code != 1 || !strings.Contains(e.complaints, "signal") {
+			if e.code != moment.code || !strings.Contains(e.complaints, "signal") {
 				t.Errorf("exit code %d, and it says:\n%s", e.code, e.complaints)
 			}
 			wantRunning(t, d, id)
-			if all := p.list(volume); len(all) != 0 {
-				t.Errorf("snapshots are listed: %v", all)
+			p = p.with("BACKUPD_READ_LIMIT", "1GiB").with("BACKUPD_TARGETS", p.localTarget()+",s3="+server.URL(bucket).String())
+			left := p.list(volume)
+			if !slices.Equal(targets(left), moment.kept) {
+				t.Errorf("snapshots are listed: %v", left)
+			}
+			for _, s := range left {
+				p.run(0, "restore", s.Volume+"@"+s.ID, "--to-volume", d.Volatile("back"), "--from", s.Target)
 			}
 			server.WithT(t).WantNoUploads(bucket)
-			wantNoRemains(t, p.local)
-			// What was left does not keep the next run from succeeding.
-			front.hangs = func(*http.Request) bool { return false }
-			p.with("BACKUPD_READ_LIMIT", "1GiB").backup(0, volume)
-			if all := p.list(volume); len(all) != 2 {
+			wantNoRemains(t, p.local, left)
+			p.backup(0, volume)
+			if all := p.list(volume); len(all) != len(left)+2 {
 				t.Errorf("after the next backup there are: %v", all)
 			}
 		})
 	}
 }
 
-// A server that answers nothing any more cannot hold up somebody who does not want to wait.
+// Somebody who does not want to wait for a server that answers no more need not.
 func TestSecondSignalEndsAtOnce(t *testing.T) {
 	server := s3test.Start(t)
 	d := testenv.NewDocker(t)
-	aborting := make(chan struct{}, 1)
-	front, target := newFront(t, server, "bucket", func(r *http.Request) bool {
-		if isAbort(r) {
-			select {
-			case aborting <- struct{}{}:
-			default:
-			}
-		}
-		return isPart(r) || isAbort(r)
-	})
+	front, target := newFront(t, server, "bucket", silently)
 	p := newProgram(t, d).with("BACKUPD_TARGETS", "s3="+target.String())
 	volume, id := appWithData(t, d, 64)
 
 	r := p.start("backup", volume)
-	<-front.hung
+	<-front.held
+	eventually(t, "the container runs", func() bool { return inspect(t, d, id).State.Status == container.StateRunning })
 	r.signal(syscall.SIGTERM)
-	<-aborting
+	eventually(t, "the first signal is answered", func() bool { return strings.Contains(r.complaints.String(), "once more") })
 	asked := time.Now()
 	r.signal(syscall.SIGTERM)
-	if e := r.waitFor(bounded); e.code != 1 || time.Since(asked) > time.Second {
+	if e := r.waitFor(bounded); e.code != 1 || time.Since(asked) > 2*time.Second {
 		t.Errorf("exit code %d, %s after the second signal", e.code, time.Since(asked))
 	}
-	eventually(t, "the container runs", func() bool { return inspect(t, d, id).State.Status == container.StateRunning })
+	wantRunning(t, d, id)
 }
 
 // appWithData is a container that runs on a volume with so many MiB in it.
@@ -105,11 +106,20 @@ func appWithData(t *testing.T, d *testenv.Docker, mib int) (volume, id string) {
 	})
 }
 
-// wantNoRemains fails the test when anything lies on the local target that is not a whole object.
-func wantNoRemains(t *testing.T, dir string) {
+func targets(snapshots []snapshot) (names []string) {
+	for _, s := range snapshots {
+		names = append(names, s.Target)
+	}
+	return names
+}
+
+// wantNoRemains fails the test when anything lies on the local target besides these snapshots.
+func wantNoRemains(t *testing.T, dir string, snapshots []snapshot) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if err == nil && !e.IsDir() {
+		id, _, _ := strings.Cut(filepath.Base(path), ".")
+		listed := func(s snapshot) bool { return s.ID == id }
+		if err == nil && !e.IsDir() && !slices.ContainsFunc(snapshots, listed) {
 			t.Errorf("on the local target lies %s", path)
 		}
 		return err
