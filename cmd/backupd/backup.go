@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -48,6 +50,9 @@ that came about, 1 when nothing did.`,
 				return err
 			}
 			runner.AllowEmpty = allowEmpty
+			if isTerminal(std.err) && !a.cfg.IsSet("BACKUPD_LOG_LEVEL") {
+				runner.Log = newLog(std.err, slog.LevelWarn, a.cfg.LogFormat) // the table tells the rest
+			}
 			bars := newBars(std.err)
 			runner.Progress = bars.update
 			results := a.runJobs(ctx, runner, plan.Jobs(due))
@@ -164,21 +169,29 @@ func printResults(std streams, results []backup.Result) error {
 			t.row(r.Volume, "-", "-", "-", "-", "-", "failed")
 			continue
 		}
-		t.row(r.Volume, string(m.ID), size(m.Contents.Bytes), size(m.StoredBytes()), graded(m), held(m.HeldMS()), outcomes(r.Targets))
+		t.row(r.Volume, string(m.ID), short(m.Contents.Bytes), short(m.StoredBytes()), graded(m), held(m.HeldMS()), outcomes(r.Targets))
 	}
-	return t.flush()
+	if err := t.flush(); err != nil {
+		return err
+	}
+	for _, r := range results {
+		for _, o := range r.Targets {
+			if o.Removed > 0 {
+				fmt.Fprintf(std.out, "retention removed %d of volume %s from %s\n", o.Removed, printable(r.Volume), o.Target)
+			}
+		}
+	}
+	return nil
 }
 
 func outcomes(targets []backup.Outcome) string {
-	words := ""
+	var words []string
 	for _, o := range targets {
-		if words += o.Target; o.Err != nil {
-			words += " FAILED"
+		word := o.Target
+		if o.Err != nil {
+			word += "(FAILED)"
 		}
-		if o.Removed > 0 {
-			words += fmt.Sprintf(" (%d pruned)", o.Removed)
-		}
-		words += " "
+		words = append(words, word)
 	}
-	return words
+	return strings.Join(words, ",")
 }

@@ -9,44 +9,92 @@ import (
 	"github.com/vbauerster/mpb/v8/decor"
 )
 
-// bars show how far volumes are, on a terminal; elsewhere they show nothing, and the log says what happens.
-type bars struct {
-	progress *mpb.Progress // nil where there is no terminal
+// console is where people read. While a bar is shown there, what is written stands above it.
+type console struct {
+	w io.Writer
 
-	mu   sync.Mutex
-	bars map[string]*mpb.Bar
+	mu    sync.Mutex
+	above io.Writer // nil without a bar
 }
 
-func newBars(w io.Writer) *bars {
-	if !isTerminal(w) {
+func (c *console) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.above != nil {
+		// What the terminal echoes, ^C above all, has moved the cursor away from where the bar believes it to be.
+		if _, err := io.WriteString(c.w, "\r"); err != nil {
+			return 0, err
+		}
+		if n, err := c.above.Write(p); err == nil {
+			return n, nil
+		}
+	}
+	return c.w.Write(p)
+}
+
+func (c *console) redirect(above io.Writer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.above = above
+}
+
+// bars show how far the volume is that is being worked on, on a terminal; elsewhere they show nothing, and the log says what happens.
+// Nothing of them stays.
+type bars struct {
+	on       *console
+	progress *mpb.Progress // nil where there is no terminal
+
+	volume string // that the bar is of
+	bar    *mpb.Bar
+}
+
+func newBars(on *console) *bars {
+	if !isTerminal(on) {
 		return &bars{}
 	}
-	return &bars{
-		progress: mpb.New(mpb.WithOutput(w), mpb.WithWidth(60), mpb.WithRefreshRate(200*time.Millisecond)),
-		bars:     map[string]*mpb.Bar{},
-	}
+	b := &bars{on: on, progress: mpb.New(mpb.WithOutput(on.w), mpb.WithWidth(40), mpb.WithRefreshRate(200*time.Millisecond))}
+	on.redirect(b.progress)
+	return b
 }
 
 // update says how many bytes of a volume are done. What is expected is what the volume held last time, so that it may be wrong; 0 is
-// unknown.
+// unknown. Volumes come one after the other.
 func (b *bars) update(volume string, done, expected int64) {
 	if b.progress == nil {
 		return
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	bar, ok := b.bars[volume]
-	if !ok {
-		bar = b.progress.AddBar(expected,
-			mpb.PrependDecorators(decor.Name(printable(volume), decor.WCSyncSpaceR)),
-			mpb.AppendDecorators(decor.CountersKibiByte("% .1f / % .1f"), decor.Name(" "), decor.AverageSpeed(decor.SizeB1024(0), "% .1f")),
-		)
-		b.bars[volume] = bar
+	if b.bar == nil || volume != b.volume {
+		b.drop()
+		b.volume, b.bar = volume, b.progress.New(expected, style(expected),
+			mpb.BarRemoveOnComplete(),
+			mpb.PrependDecorators(decor.Name(printable(volume)+" ")),
+			mpb.AppendDecorators(decor.Any(amount), decor.Name(", "), decor.AverageSpeed(decor.SizeB1024(0), "% .0f")))
 	}
-	if done > expected {
-		bar.SetTotal(done, false)
+	if done > expected && expected > 0 {
+		b.bar.SetTotal(done+1, false) // and not complete: more may come
 	}
-	bar.SetCurrent(done)
+	b.bar.SetCurrent(done)
+}
+
+// style is a bar, or a sign of life where there is no telling how far it is to the end.
+func style(expected int64) mpb.BarFillerBuilder {
+	if expected > 0 {
+		return mpb.BarStyle()
+	}
+	return mpb.SpinnerStyle().PositionLeft()
+}
+
+func amount(s decor.Statistics) string {
+	if s.Total <= 0 || s.Current > s.Total {
+		return " " + size(s.Current)
+	}
+	return " " + size(s.Current) + " of " + size(s.Total)
+}
+
+func (b *bars) drop() {
+	if b.bar != nil {
+		b.bar.Abort(true)
+	}
 }
 
 // done ends the bars, wherever they stand.
@@ -54,10 +102,7 @@ func (b *bars) done() {
 	if b.progress == nil {
 		return
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, bar := range b.bars {
-		bar.SetTotal(-1, true)
-	}
+	b.drop()
 	b.progress.Wait()
+	b.on.redirect(nil)
 }

@@ -22,7 +22,7 @@ func complete(std streams, of candidates, most int) cobra.CompletionFunc {
 		}
 		ctx, cancel := context.WithTimeout(c.Context(), patience)
 		defer cancel()
-		a, err := newApp(ctx, streams{in: std.in, out: io.Discard, err: io.Discard})
+		a, err := newApp(ctx, streams{in: std.in, out: io.Discard, err: &console{w: io.Discard}})
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveError
 		}

@@ -109,10 +109,10 @@ func printSnapshots(std streams, all []stored, now time.Time) error {
 		}
 		copies[s.Ref()] = append(copies[s.Ref()], s)
 	}
-	t := newTable(std.out, "SNAPSHOT", "VOLUME", "AGE", "SIZE", "STORED", "GRADE", "HELD", "TARGETS")
+	t := newTable(std.out, "SNAPSHOT", "VOLUME", "AGE", "SIZE", "GRADE", "HELD", "TARGETS") // fits 80 columns, as a rule
 	for _, ref := range order {
 		s := copies[ref][0]
-		t.row(string(s.ID), s.Volume, age(s.Taken, now), size(s.Contents.Bytes), size(s.StoredBytes()), graded(s.Manifest),
+		t.row(string(s.ID), s.Volume, age(s.Taken, now), short(s.Contents.Bytes), graded(s.Manifest),
 			held(s.HeldMS()), places(copies[ref]))
 	}
 	return t.flush()

@@ -21,6 +21,9 @@ func newLog(w io.Writer, level slog.Level, format config.LogFormat) *slog.Logger
 }
 
 func isTerminal(w io.Writer) bool {
+	if c, ok := w.(*console); ok {
+		w = c.w
+	}
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }

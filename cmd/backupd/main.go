@@ -17,8 +17,9 @@ import (
 var version = "dev"
 
 func main() {
-	ctx, stop := untilSignal()
-	code := run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr})
+	std := streams{os.Stdin, os.Stdout, &console{w: os.Stderr}}
+	ctx, stop := untilSignal(std.err)
+	code := run(ctx, os.Args[1:], std)
 	stop()
 	os.Exit(code)
 }
@@ -27,7 +28,7 @@ func main() {
 type streams struct {
 	in  io.Reader
 	out io.Writer
-	err io.Writer
+	err *console
 }
 
 // run is the program without the process around it, and gives the exit code.
@@ -42,13 +43,13 @@ func run(ctx context.Context, args []string, std streams) int {
 }
 
 // untilSignal gives a context that ends with the first signal to stop. The second signal ends the process at once.
-func untilSignal() (context.Context, func()) {
+func untilSignal(say io.Writer) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
 		got := <-signals
-		fmt.Fprintf(os.Stderr, "%s: letting go of everything; once more ends at once\n", got)
+		fmt.Fprintf(say, "%s: letting go of everything; once more ends at once\n", got)
 		cancel(fmt.Errorf("stopped by signal (%s)", got))
 		<-signals
 		os.Exit(exitFailed)

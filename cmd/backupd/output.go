@@ -40,15 +40,18 @@ func (t table) row(cells ...string) {
 
 func (t table) flush() error { return t.w.Flush() }
 
+// short is a size without the space, for tables with many columns.
+func short(bytes int64) string { return strings.ReplaceAll(size(bytes), " ", "") }
+
 func size(bytes int64) string { return humanize.IBytes(uint64(max(bytes, 0))) }
 
-// age says how far from now a moment is, in the largest unit of which there are two: "45s", "90m", "36h", "20d".
+// age says how far from now a moment is, in two digits and a unit, as a rule: "45s", "12m", "36h", "20d".
 func age(t, now time.Time) string {
 	d := now.Sub(t).Abs()
 	switch {
-	case d < 2*time.Minute:
+	case d < time.Minute:
 		return fmt.Sprintf("%ds", d/time.Second)
-	case d < 2*time.Hour:
+	case d < time.Hour:
 		return fmt.Sprintf("%dm", d/time.Minute)
 	case d < 48*time.Hour:
 		return fmt.Sprintf("%dh", d/time.Hour)
