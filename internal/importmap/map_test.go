@@ -22,7 +22,7 @@ test
 	testenv
 
 wire
-	cmd/backupd             access archive backup catalog config daemon discovery durable engine engine/dir engine/docker ledger plan quiesce restore retention snapshot targets targets/local targets/s3
+	cmd/backupd             access archive backup catalog config daemon discovery durable engine engine/dir engine/docker ledger plan quiesce restore retention snapshot spelling targets targets/local targets/s3
 
 run
 	daemon                  backup engine ledger plan schedule
