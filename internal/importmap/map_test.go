@@ -18,6 +18,7 @@ test
 	targets/targetstest     targets
 	systemd
 	test/bench
+	test/e2e
 	test/tally
 	testenv
 

@@ -13,7 +13,7 @@ import (
 
 func TestDaemon(t *testing.T) {
 	d := newOwnEngine(t)
-	p := newProgram(t, d.Docker).with("BACKUPD_SCHEDULE", "*/2 * * * * *").with("BACKUPD_RETENTION", "last=2")
+	p := newProgram(t, d.Docker).with("BACKUPD_SCHEDULE", "*/2 * * * * *").with("BACKUPD_RETENTION", "last=2").with("BACKUPD_READ_LIMIT", "8MiB")
 	daemon := p.start("run")
 	eventually(t, "the daemon has started", func() bool { return strings.Contains(daemon.complaints.String(), "daemon started") })
 
@@ -61,13 +61,16 @@ func TestDaemon(t *testing.T) {
 		newSnapshot(t, labelled)
 		newSnapshot(t, plain)
 	})
-	t.Run("ends when it is told to", func(t *testing.T) {
+	t.Run("ends when it is told to, in the middle of a backup", func(t *testing.T) {
+		_, id := appWithData(t, d.Docker, 64)
+		eventually(t, "the container is held", func() bool { return inspect(t, d.Docker, id).State.Status == container.StatePaused })
 		asked := time.Now()
 		daemon.signal(syscall.SIGTERM)
 		e := daemon.waitFor(bounded)
 		if e.code != 0 {
 			t.Errorf("exit code %d; it says:\n%s", e.code, e.complaints)
 		}
+		wantRunning(t, d.Docker, id)
 		t.Attr("daemon_ended_after", time.Since(asked).Round(time.Millisecond).String())
 	})
 }

@@ -115,7 +115,7 @@ func TestContainerRecreatedMeanwhile(t *testing.T) {
 			d.Remove(old)
 			anew := d.Run(app)
 			e := slow.wait()
-			if e.code != 1 || !strings.Contains(e.complaints, "app") {
+			if e.code != 1 || !strings.Contains(e.complaints, "no longer held still") {
 				t.Errorf("exit code %d, and it says:\n%s", e.code, e.complaints)
 			}
 			wantRunning(t, d, anew)
