@@ -133,11 +133,18 @@ func Decode(data []byte, ref Ref) (Manifest, error) {
 	if err := json.Unmarshal(data, &m); err != nil {
 		return Manifest{}, fmt.Errorf("read manifest %s: %w", ref.ID, err)
 	}
+	// A folder can have a name that is no text, which JSON cannot hold: such a name is known by where the manifest lies.
+	if m.Host == text(ref.Host) && m.Volume == text(ref.Volume) {
+		m.Host, m.Volume = ref.Host, ref.Volume
+	}
 	if err := m.check(ref); err != nil {
 		return Manifest{}, fmt.Errorf("read manifest %s: %w", ref.ID, err)
 	}
 	return m, nil
 }
+
+// text is what becomes of a string in JSON.
+func text(s string) string { return string([]rune(s)) }
 
 func (m Manifest) check(ref Ref) error {
 	switch {

@@ -114,6 +114,18 @@ func TestAManifestComesBackAsItWent(t *testing.T) {
 	}
 }
 
+func TestAManifestOfANameThatIsNoTextComesBackAsItWent(t *testing.T) {
+	want := manifest()
+	want.Volume = "caf\xe9\xff \ufffd"
+	data, err := want.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := snapshot.Decode(data, want.Ref()); err != nil || got.Volume != want.Volume {
+		t.Errorf("volume is %q (%v), want %q", got.Volume, err, want.Volume)
+	}
+}
+
 func TestAManifestThatIsNotBelieved(t *testing.T) {
 	change := map[string]func(m *snapshot.Manifest){
 		"of a newer format":      func(m *snapshot.Manifest) { m.Format = snapshot.Format + 1 },
