@@ -61,7 +61,7 @@ func TestNothingIsRemovedWhereThatWouldBeAGamble(t *testing.T) {
 		},
 		"another owner": {
 			spoil: alter(func(m string) string { return strings.Replace(m, `"owner": "owner"`, `"owner": "stranger"`, 1) }),
-			want:  "owner stranger",
+			want:  `owner "stranger"`,
 		},
 	}
 	for name, test := range tests {
