@@ -15,6 +15,7 @@ type Options struct {
 	Workers   int      // that compress at the same time; 0 is one per processor, up to eight
 	Exclude   []string // patterns that ValidateGlob takes; one that matches a folder excludes all below it
 	ReadLimit int64    // bytes of file data per second; 0 is no limit
+	Scratch   string   // folder for what does not fit into memory; "" is the system's for temporary files
 
 	// Progress is called with the bytes of file data read so far, often, and by the caller's goroutine: it must be quick. May be nil.
 	Progress func(read int64)

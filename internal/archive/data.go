@@ -42,7 +42,11 @@ func (w *walker) file(ctx context.Context, fd int, st *unix.Statx_t, name string
 		w.sum.Resized++
 	}
 	w.sum.Bytes += m.Size
-	return w.out.zeros(ctx, padding(m.Size))
+	m.resized, m.stored = resized, m.Size
+	if err := w.out.zeros(ctx, padding(m.stored)); err != nil {
+		return err
+	}
+	return w.done(m)
 }
 
 // data reads as many bytes as the header has promised, straight into frames. A file that has fewer is filled up with zeros; one that has

@@ -36,6 +36,9 @@ type walker struct {
 	headers headers
 	names   []byte // buffer to read folders into
 
+	// note is called with each member that is in the tar, whole. May be nil.
+	note func(*member) error
+
 	// step is called before an entry is opened ("open") and before a file's data is read ("read"), in tests that change
 	// things just then. May be nil.
 	step func(what, path string)
@@ -204,7 +207,10 @@ func newMember(name string, kind Kind, st *unix.Statx_t, x []xattr) *member {
 	m := &member{Entry: Entry{
 		Path: name, Kind: kind, Mode: uint32(st.Mode) & 0o7777, UID: st.Uid, GID: st.Gid,
 		ModTime: time.Unix(st.Mtime.Sec, int64(st.Mtime.Nsec)),
-	}, xattrs: x}
+	}, xattrs: x, seen: seen{
+		changed: stamp{st.Ctime.Sec, st.Ctime.Nsec}, born: stamp{st.Btime.Sec, st.Btime.Nsec},
+		device: device{st.Dev_major, st.Dev_minor}, inode: st.Ino,
+	}}
 	switch kind {
 	case File:
 		m.Size = int64(st.Size)
@@ -221,7 +227,23 @@ func (w *walker) header(ctx context.Context, m *member) error {
 		return fmt.Errorf("header of %q: %w", m.Path, err)
 	}
 	w.sum.Entries++
-	return w.out.write(ctx, h)
+	m.from = w.out.plain
+	if err := w.out.write(ctx, h); err != nil {
+		return err
+	}
+	m.data = w.out.plain
+	if m.Kind == File {
+		return nil // its data are to come
+	}
+	return w.done(m)
+}
+
+// done says that a member is in the tar, with its data.
+func (w *walker) done(m *member) error {
+	if w.note == nil {
+		return nil
+	}
+	return w.note(m)
 }
 
 // link writes a further name of a file that is in the archive already, if it is one.
