@@ -3,6 +3,7 @@ package archive
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"io"
 
@@ -58,6 +59,11 @@ func Create(ctx context.Context, dir string, w io.Writer, o Options) (Summary, e
 	if err != nil {
 		return Summary{}, err
 	}
+	index, err := newIndexWriter(o.Scratch)
+	if err != nil {
+		return Summary{}, err
+	}
+	defer index.close()
 	l := newLine(workers)
 	walk := walker{
 		exclude: exclude,
@@ -65,24 +71,28 @@ func Create(ctx context.Context, dir string, w io.Writer, o Options) (Summary, e
 		pace:    pacer{limit: o.ReadLimit},
 		links:   make(map[inode]*links),
 		tell:    o.Progress,
+		note:    index.entry,
 		step:    o.step,
 	}
-	var out stored
+	out := stored{to: w, digest: sha256.New()}
 
-	g, ctx := errgroup.WithContext(ctx)
+	g, walking := errgroup.WithContext(ctx)
 	for range workers {
 		g.Go(func() error {
 			l.work(f.frame)
 			return nil
 		})
 	}
-	g.Go(func() error { return out.writeAll(w, l) })
+	g.Go(func() error { return out.writeAll(l, index) })
 	// The walk is done right here, so that a panic in it, or in Progress, is one of the caller's, who may have containers to let go.
 	err = func() (err error) {
 		defer func() { err = cmp.Or(g.Wait(), err) }()
 		defer l.close()
-		return walk.archive(ctx, dir)
+		return walk.archive(walking, dir)
 	}()
+	if err == nil {
+		err = index.whole(ctx, &out)
+	}
 	if err != nil {
 		return Summary{}, fmt.Errorf("archive %s: %w", dir, err)
 	}

@@ -2,6 +2,7 @@ package archive
 
 import (
 	"context"
+	"crypto/sha256"
 	"io"
 	"runtime"
 )
@@ -13,6 +14,7 @@ const frameSize = 1 << 20
 type block struct {
 	plain  []byte // capacity for a frame and one byte more, by which a file that grew shows itself
 	stored []byte
+	digest [sha256.Size]byte // of the stored form
 	err    error
 	done   chan struct{}
 }

@@ -17,14 +17,15 @@ import (
 // Other than a zstd stream in general, this one can be taken apart without decompressing, as blocks say how long they are.
 func unpack(ctx context.Context, r io.Reader, read func(context.Context, *tarReader) error) error {
 	workers := workersOr(0)
-	d, err := zstd.NewReader(nil,
-		zstd.WithDecoderConcurrency(workers),
-		zstd.WithDecoderMaxWindow(frameSize),
-		zstd.WithDecodeAllCapLimit(true))
+	d, err := newDecoder(workers)
 	if err != nil {
-		return fmt.Errorf("set up decompression: %w", err)
+		return err
 	}
 	defer d.Close()
+	c, err := newCodec()
+	if err != nil {
+		return err
+	}
 	l := newLine(workers)
 	unframe := func(b *block) {
 		if b.err == nil {
@@ -38,7 +39,8 @@ func unpack(ctx context.Context, r io.Reader, read func(context.Context, *tarRea
 	defer cancel()
 	g.Go(func() {
 		defer l.close()
-		split(ctx, r, l)
+		s := splitter{in: bufio.NewReaderSize(r, 256<<10), chain: chain{codec: c, decoder: d}}
+		s.split(ctx, l)
 	})
 	for range workers {
 		g.Go(func() { l.work(unframe) })
@@ -50,16 +52,21 @@ func unpack(ctx context.Context, r io.Reader, read func(context.Context, *tarRea
 	return err
 }
 
+// splitter takes a stored stream apart.
+type splitter struct {
+	in    *bufio.Reader
+	chain chain
+}
+
 // split puts the frames of a stored stream on a line, until its end or that of ctx. An error of the stream goes down the line too,
 // so that it is met after what came before it.
-func split(ctx context.Context, r io.Reader, l *line) {
-	br := bufio.NewReaderSize(r, 256<<10)
+func (s *splitter) split(ctx context.Context, l *line) {
 	for {
 		b, err := l.take(ctx)
 		if err != nil {
 			return
 		}
-		b.err = readFrame(br, b)
+		b.err = s.next(b)
 		if b.err == io.EOF {
 			return
 		}
@@ -71,12 +78,15 @@ func split(ctx context.Context, r io.Reader, l *line) {
 	}
 }
 
-// readFrame reads the next frame that is not to be skipped, without decompressing it; io.EOF is the end between two frames.
-func readFrame(r *bufio.Reader, b *block) error {
+// next reads the next data frame without decompressing it; io.EOF is the end between two frames, with the index proven if there is one.
+func (s *splitter) next(b *block) error {
 	for {
-		start, err := r.Peek(zstd.HeaderMaxSize)
+		start, err := s.in.Peek(zstd.HeaderMaxSize)
 		if len(start) == 0 {
-			return err // io.EOF, or what ails the reader
+			if err == io.EOF {
+				return s.chain.end()
+			}
+			return err
 		}
 		var h zstd.Header
 		if err := h.Decode(start); err != nil {
@@ -86,10 +96,13 @@ func readFrame(r *bufio.Reader, b *block) error {
 			return fmt.Errorf("read frame header: %w", err)
 		}
 		if !h.Skippable {
-			return readBlocks(r, b, &h)
+			if err := readBlocks(s.in, b, &h); err != nil {
+				return err
+			}
+			return s.chain.data(len(b.stored), h.FrameContentSize)
 		}
-		if _, err := io.CopyN(io.Discard, r, int64(h.HeaderSize)+int64(h.SkippableSize)); err != nil {
-			return fmt.Errorf("skip frame: %w", unexpected(err))
+		if err := s.chain.skippable(s.in, &h); err != nil {
+			return err
 		}
 	}
 }
