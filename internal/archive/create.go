@@ -27,7 +27,7 @@ type Options struct {
 // Summary is what went into an archive.
 type Summary struct {
 	Entries int64    // members of the tar, the root included
-	Bytes   int64    // of file data, each hard link counted once
+	Bytes   int64    // of file data, without holes, each hard link counted once
 	Plain   int64    // bytes of the tar
 	Stored  int64    // bytes written
 	SHA256  [32]byte // of the bytes written
@@ -45,8 +45,7 @@ type Summary struct {
 // is mounted below.
 //
 // A file that can't be read is an error for the whole archive. Names in errors are relative to dir. Memory is bounded by the number of workers
-// (some 4 MiB each), except that the names of one folder, and one path per file with further hard links to come, are held at
-// a time.
+// (some 4 MiB each) and a constant: names of huge folders, and the first names of files with further hard links to come, go to scratch files.
 //
 // Create ends soon after ctx does or w fails; but it waits for a Write in progress, so w must not block for ever.
 func Create(ctx context.Context, dir string, w io.Writer, o Options) (Summary, error) {
@@ -65,15 +64,9 @@ func Create(ctx context.Context, dir string, w io.Writer, o Options) (Summary, e
 	}
 	defer index.close()
 	l := newLine(workers)
-	walk := walker{
-		exclude: exclude,
-		out:     packer{line: l},
-		pace:    pacer{limit: o.ReadLimit},
-		links:   make(map[inode]*links),
-		tell:    o.Progress,
-		note:    index.entry,
-		step:    o.step,
-	}
+	walk := newWalker(o.Scratch)
+	walk.exclude, walk.out, walk.pace = exclude, packer{line: l}, pacer{limit: o.ReadLimit}
+	walk.tell, walk.note, walk.step = o.Progress, index.entry, o.step
 	out := stored{to: w, digest: sha256.New()}
 
 	g, walking := errgroup.WithContext(ctx)

@@ -58,9 +58,10 @@ type member struct {
 
 	// What only the index needs.
 	seen       seen
-	from, data int64 // where in the tar the member begins, and where its data do
-	stored     int64 // bytes of its data in the tar: the size, but for a sparse file
-	sparse     bool  // its data begin with a map
+	from, data int64    // where in the tar the member begins, and where its data do
+	stored     int64    // bytes of its data in the tar: the size, but for a sparse file
+	sparse     bool     // its data begin with a map
+	segments   segments // of a sparse file, while it is written
 	resized    bool
 }
 

@@ -146,32 +146,54 @@ func (x *extractor) file(ctx context.Context, t *tarReader, n node, m *member) (
 			err = fmt.Errorf("close: %w", closing)
 		}
 	}()
-	if err := x.contents(ctx, t, n.fd); err != nil {
+	if m.sparse {
+		err = x.sparse(ctx, t, n.fd, m)
+	} else {
+		err = x.contents(ctx, t, n.fd, segment{0, m.Size})
+	}
+	if err != nil {
 		return err
 	}
 	return n.restore(m, &x.report)
 }
 
-func (x *extractor) contents(ctx context.Context, t *tarReader, fd int) error {
-	for {
+// sparse writes a file that is all hole at first, by segments.
+func (x *extractor) sparse(ctx context.Context, t *tarReader, fd int, m *member) error {
+	all, err := t.sparse(m)
+	if err != nil {
+		return err
+	}
+	if err := unix.Ftruncate(fd, m.Size); err != nil {
+		return fmt.Errorf("make it of %d bytes: %w", m.Size, err)
+	}
+	for _, s := range all {
+		if err := x.contents(ctx, t, fd, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// contents writes a piece of a file.
+func (x *extractor) contents(ctx context.Context, t *tarReader, fd int, s segment) error {
+	for s.size > 0 {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		data, err := t.data()
-		if err == io.EOF {
-			return nil
-		}
+		data, err := t.data(s.size)
 		if err != nil {
 			return fmt.Errorf("read: %w", err)
 		}
-		if err := writeFull(fd, data); err != nil {
+		if err := writeFullAt(fd, data, s.at); err != nil {
 			return fmt.Errorf("write: %w", err)
 		}
+		s.at, s.size = s.at+int64(len(data)), s.size-int64(len(data))
 		x.report.Bytes += int64(len(data))
 		if x.tell != nil {
 			x.tell(x.report.Bytes)
 		}
 	}
+	return nil
 }
 
 func (x *extractor) hardlink(n node, m *member) error {
