@@ -1,7 +1,6 @@
 package archive
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -53,13 +52,12 @@ type blockInfo struct {
 
 const (
 	blockTarget = 256 << 10 // plain bytes of records at which a block ends, except for the first
+	maxBlock    = 4 << 20   // the most that a reader takes
 	maxKey      = 1 << 10
 	// leastBlockInfo is fewer bytes than any description of a block takes.
 	leastBlockInfo = 40
 	maxLeans       = 1 << 12
 )
-
-func (d *directory) append(b *bytes.Buffer, c codec) error { return c.append(b, d) }
 
 // parseDirectory reads a directory and checks all that later reading relies on.
 func parseDirectory(plain []byte, c codec, t trailer) (*directory, error) {
@@ -117,7 +115,7 @@ func (b *blockInfo) check(t trailer, all *totals) error {
 	switch {
 	case b.Length < sectionHeader || b.Length > maxSection+skippableHeader:
 		return fmt.Errorf("%d bytes long", b.Length)
-	case b.Plain <= 0 || b.Plain > maxSection || b.Count <= 0 || b.Count > b.Plain:
+	case b.Plain <= 0 || b.Plain > maxBlock || b.Count <= 0 || b.Count > b.Plain/leastRecord(b.Kind):
 		return fmt.Errorf("%d records of %d bytes", b.Count, b.Plain)
 	case b.At < 0 || b.Stored < 0 || len(b.Path) > maxKey:
 		return errors.New("a first key out of bounds")
@@ -125,6 +123,19 @@ func (b *blockInfo) check(t trailer, all *totals) error {
 		return errors.New("a first key beyond the end")
 	}
 	return nil
+}
+
+// leastRecord is fewer bytes than any record of a kind takes, so that a block can't have more records than it has room for.
+func leastRecord(kind tag) int64 {
+	switch kind {
+	case frameSection:
+		return 1 + 1 + 1 + 2 + sha256.Size
+	case sliceSection:
+		return 1 + 1 + 1 + 1
+	case entrySection:
+		return 1 + 22
+	}
+	return 1
 }
 
 // checkOrder checks that blocks of a kind are in the order of their first keys, which lets them be searched.

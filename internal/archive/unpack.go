@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -26,26 +25,16 @@ func unpack(ctx context.Context, r io.Reader, read func(context.Context, *tarRea
 	if err != nil {
 		return err
 	}
-	l := newLine(workers)
-	unframe := func(b *block) {
+	f := startFlow(ctx, workers, func(ctx context.Context, l *line) {
+		s := splitter{in: bufio.NewReaderSize(r, 256<<10), chain: chain{codec: c, decoder: d}}
+		s.split(ctx, l)
+	}, func(b *block) {
 		if b.err == nil {
 			b.plain, b.err = d.DecodeAll(b.stored, b.plain)
 		}
-	}
-
-	ctx, cancel := context.WithCancel(ctx)
-	var g sync.WaitGroup
-	defer g.Wait()
-	defer cancel()
-	g.Go(func() {
-		defer l.close()
-		s := splitter{in: bufio.NewReaderSize(r, 256<<10), chain: chain{codec: c, decoder: d}}
-		s.split(ctx, l)
 	})
-	for range workers {
-		g.Go(func() { l.work(unframe) })
-	}
-	err = read(ctx, &tarReader{plain: plainReader{line: l}})
+	defer f.close()
+	err = read(ctx, &tarReader{plain: f.plain})
 	if err != nil && ctx.Err() != nil { // which also looks like the end of the stream
 		return context.Cause(ctx)
 	}
@@ -66,15 +55,14 @@ func (s *splitter) split(ctx context.Context, l *line) {
 		if err != nil {
 			return
 		}
-		b.err = s.next(b)
-		if b.err == io.EOF {
+		if err := s.next(b); err != nil {
+			l.release(b)
+			if err != io.EOF {
+				l.fail(ctx, err)
+			}
 			return
 		}
-		failed := b.err != nil // b is the worker's from here on
 		l.put(b)
-		if failed {
-			return
-		}
 	}
 }
 
