@@ -96,6 +96,7 @@ func newApp(ctx context.Context, std streams) (*app, error) {
 	if a.host, err = a.hostName(ctx); err != nil {
 		return nil, err
 	}
+	boundMemory(cfg.Parallel, len(cfg.Targets))
 	for _, t := range cfg.Targets {
 		a.targets = append(a.targets, a.openTarget(t))
 	}

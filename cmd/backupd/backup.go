@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -32,39 +31,16 @@ that came about, 1 when nothing did.`,
   backupd backup app db`,
 		ValidArgsFunction: complete(std, volumeNames, 0),
 		RunE: withApp(std, func(ctx context.Context, a *app, args []string) error {
-			src, err := a.source(ctx)
-			if err != nil {
+			results, err := a.backup(ctx, args, allowEmpty)
+			switch {
+			case err != nil:
 				return err
+			case asJSON:
+				err = writeJSON(std.out, "backups", backupRows(results))
+			default:
+				err = printResults(std, results)
 			}
-			enrolled, err := a.finder(src).Volumes(ctx)
-			if err != nil {
-				return err
-			}
-			a.logProblems(enrolled)
-			due, err := chosen(enrolled, args)
-			if err != nil {
-				return err
-			}
-			runner, err := a.runner(src)
-			if err != nil {
-				return err
-			}
-			runner.AllowEmpty = allowEmpty
-			if isTerminal(std.err) && !a.cfg.IsSet("BACKUPD_LOG_LEVEL") {
-				runner.Log = newLog(std.err, slog.LevelWarn, a.cfg.LogFormat) // the table tells the rest
-			}
-			bars := newBars(std.err)
-			runner.Progress = bars.update
-			results := a.runJobs(ctx, runner, plan.Jobs(due))
-			bars.done()
-			if asJSON {
-				if err := writeJSON(std.out, "backups", backupRows(results)); err != nil {
-					return err
-				}
-			} else if err := printResults(std, results); err != nil {
-				return err
-			}
-			return failed(results)
+			return errors.Join(err, failed(results))
 		}),
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
@@ -72,23 +48,25 @@ that came about, 1 when nothing did.`,
 	return c
 }
 
-// chosen gives the named volumes, or all. What cannot be backed up is an error before anything is done when it was named.
-func chosen(enrolled []plan.Volume, names []string) ([]plan.Volume, error) {
-	if len(names) == 0 {
-		if len(enrolled) == 0 {
-			return nil, usagef("no volume is enrolled: label a volume, or a container that mounts it, with backupd.enable=true")
-		}
-		return enrolled, nil
+// backup backs up the named volumes, or all, and shows how far it is.
+func (a *app) backup(ctx context.Context, names []string, allowEmpty bool) ([]backup.Result, error) {
+	src, due, err := a.chosen(ctx, names)
+	if err != nil {
+		return nil, err
 	}
-	var due []plan.Volume
-	for _, name := range slices.Compact(slices.Sorted(slices.Values(names))) {
-		i := slices.IndexFunc(enrolled, func(v plan.Volume) bool { return v.Name == name })
-		if i < 0 {
-			return nil, usagef("volume %q is not enrolled: see \"backupd volumes\", and label it or a container that mounts it with backupd.enable=true", name)
-		}
-		due = append(due, enrolled[i])
+	a.logProblems(due)
+	runner, err := a.runner(src)
+	if err != nil {
+		return nil, err
 	}
-	return due, nil
+	runner.AllowEmpty = allowEmpty
+	if isTerminal(a.std.err) && !a.cfg.IsSet("BACKUPD_LOG_LEVEL") {
+		runner.Log = newLog(a.std.err, slog.LevelWarn, a.cfg.LogFormat) // the table tells the rest
+	}
+	bars := newBars(a.std.err)
+	defer bars.done()
+	runner.Progress = bars.update
+	return a.runJobs(ctx, runner, plan.Jobs(due)), nil
 }
 
 // runJobs runs one job after the other: what somebody waits for should not compete with itself.

@@ -34,11 +34,7 @@ func complete(std streams, of candidates, most int) cobra.CompletionFunc {
 
 // volumeNames are those of enrolled volumes.
 func volumeNames(ctx context.Context, a *app) (names []string) {
-	src, err := a.source(ctx)
-	if err != nil {
-		return nil
-	}
-	volumes, err := a.finder(src).Volumes(ctx)
+	_, volumes, err := a.enrolled(ctx)
 	if err != nil {
 		return nil
 	}

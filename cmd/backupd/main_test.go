@@ -40,8 +40,8 @@ func TestStoriesOfAnEngine(t *testing.T) {
 	d := testenv.NewDocker(t)
 	docker := testenv.Tool(t, "docker")
 	tell(t, "testdata/engine", map[string]string{
-		"DOCKER_HOST": d.Host, "IMAGE": d.ShellImage(), "DATA": d.Volatile("data"), "AGAIN": d.Volatile("again"),
-		"ONE": d.Name("one"), "TWO": d.Name("two"), "DOCKER": docker,
+		"DOCKER_HOST": d.Host, "IMAGE": d.ShellImage(), "DATA": d.Volatile("data"), "AGAIN": d.Volatile("again"), "LIVE": d.Volatile("live"),
+		"ONE": d.Name("one"), "TWO": d.Name("two"), "DB": d.Name("db"), "ONCE": d.Name("once"), "DOCKER": docker,
 		"BACKUPD_SOURCE": "docker",
 	})
 }

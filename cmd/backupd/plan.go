@@ -46,15 +46,7 @@ they were held for it, and what retention would remove.`,
   backupd plan app`,
 		ValidArgsFunction: complete(std, volumeNames, 0),
 		RunE: withApp(std, func(ctx context.Context, a *app, args []string) error {
-			src, err := a.source(ctx)
-			if err != nil {
-				return err
-			}
-			enrolled, err := a.finder(src).Volumes(ctx)
-			if err != nil {
-				return err
-			}
-			due, err := chosen(enrolled, args)
+			src, due, err := a.chosen(ctx, args)
 			if err != nil {
 				return err
 			}

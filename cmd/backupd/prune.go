@@ -71,15 +71,7 @@ on it and its reasons.`,
 			return nil
 		},
 		RunE: withApp(std, func(ctx context.Context, a *app, args []string) error {
-			src, err := a.source(ctx)
-			if err != nil {
-				return err
-			}
-			enrolled, err := a.finder(src).Volumes(ctx)
-			if err != nil {
-				return err
-			}
-			due, err := chosen(enrolled, args)
+			_, due, err := a.chosen(ctx, args)
 			if err != nil {
 				return err
 			}

@@ -13,6 +13,8 @@ import (
 	"github.com/backupd/backupd/internal/archive"
 	"github.com/backupd/backupd/internal/backup"
 	"github.com/backupd/backupd/internal/catalog"
+	"github.com/backupd/backupd/internal/engine"
+	"github.com/backupd/backupd/internal/quiesce"
 	"github.com/backupd/backupd/internal/restore"
 )
 
@@ -249,5 +251,32 @@ func (a *app) restoreDry(ctx context.Context, chosen stored, req restore.Request
 	}
 	fmt.Fprintf(a.std.err, "would restore %d entries, %s, of snapshot %s (taken %s) to %s; nothing was written\n",
 		entries, size(bytes), chosen.ID, moment(chosen.Taken), where)
+	if f.inPlace {
+		return a.tellStops(ctx, chosen.Volume)
+	}
+	return nil
+}
+
+// tellStops says which containers a restore in place would stop, or why it would be refused.
+func (a *app) tellStops(ctx context.Context, volume string) error {
+	src, err := a.source(ctx)
+	if err != nil {
+		return err
+	}
+	v, err := src.Volume(ctx, volume)
+	if err != nil {
+		return fmt.Errorf("restore in place: %w", err)
+	}
+	containers, err := src.Containers(ctx)
+	if err != nil {
+		return err
+	}
+	stops, err := quiesce.Select(quiesce.Request{Volumes: []engine.Volume{v}, Readers: true}, containers, a.self)
+	if err != nil {
+		return fmt.Errorf("restore in place: %w", err)
+	}
+	for _, step := range stops.Steps {
+		fmt.Fprintf(a.std.err, "would stop container %s, and start it again\n", printable(step.Container.Name))
+	}
 	return nil
 }

@@ -51,11 +51,7 @@ label, the volume's label, the overrides file. "backupd help settings" lists the
   backupd volumes --json | jq -r '.volumes[] | select(.problems != []) | .name'`,
 		Args: noArgs,
 		RunE: withApp(std, func(ctx context.Context, a *app, _ []string) error {
-			src, err := a.source(ctx)
-			if err != nil {
-				return err
-			}
-			volumes, err := a.finder(src).Volumes(ctx)
+			_, volumes, err := a.enrolled(ctx)
 			if err != nil {
 				return err
 			}

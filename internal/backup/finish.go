@@ -74,6 +74,7 @@ func (r *Runner) manifest(one *reading, ref snapshot.Ref, taken time.Time, sum a
 		}},
 		Contents: snapshot.Contents{
 			Entries: sum.Entries, Bytes: sum.Bytes, Vanished: sum.Vanished, Resized: sum.Resized, Sockets: sum.Sockets,
+			Mounts: int64(len(sum.Mounts)),
 		},
 		Restore: restoreFacts(one),
 	}

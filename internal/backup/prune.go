@@ -40,8 +40,8 @@ func (p Pruner) safe(l catalog.Listing) error {
 	}
 	for _, s := range l.Snapshots {
 		if s.Owner != p.Owner {
-			return fmt.Errorf("snapshot %s was made by another backupd (owner %s, this one is %s) under the same host name %q: "+
-				"give each host a BACKUPD_HOST of its own; or, if this host has lost its state directory, write %s to the file \"owner\" in it",
+			return fmt.Errorf("snapshot %s was made by another backupd (owner %q, this one is %q) under the same host name %q: "+
+				"give each host a BACKUPD_HOST of its own; or, if this host has lost its state directory, write %q to the file \"owner\" in it",
 				s.ID, s.Owner, p.Owner, s.Host, s.Owner)
 		}
 	}

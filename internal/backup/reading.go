@@ -144,6 +144,9 @@ func (r *Runner) read(ctx, uploading context.Context, one *reading, taken time.T
 	one.stream.End(err)
 	switch {
 	case err == nil:
+		if len(summary.Mounts) > 0 {
+			r.Log.Warn("what is mounted inside the volume is not in its backup", "volume", one.volume.Name, "paths", summary.Mounts)
+		}
 		one.result.Manifest = r.manifest(one, ref, taken, summary)
 		return nil
 	case ctx.Err() != nil:

@@ -76,7 +76,7 @@ func (w *world) states() (states []engine.State) {
 	return states
 }
 
-// calls gives how often the engine and the targets have been asked what begins with these words, since count.
+// count begins to count. What it returns tells how many calls of the engine and the targets, of those so named, there were since.
 func (w *world) count() (calls func(words string) int) {
 	counter := &faulttest.Injector{}
 	w.inject(counter)

@@ -63,7 +63,7 @@ func (m modelled) follow(began time.Time) (runs []run) {
 			failures = 0
 		}
 	}
-	waits := map[int]int{1: 60, 2: 300, 3: 900}
+	waits := map[int]int{1: 60, 2: 300, 3: 900} // and over again at each time of the schedule
 	for now := range seconds {
 		pending = pending || now > 0 && m.matches(began.Add(time.Duration(now)*time.Second))
 		if !up(now) {
@@ -75,7 +75,7 @@ func (m modelled) follow(began time.Time) (runs []run) {
 		if now == until {
 			end(now, m.fails(len(runs)-1))
 		}
-		wait, again := waits[failures]
+		wait, again := waits[failures%4]
 		due := pending || m.every > 0 && now >= last+m.every || again && ended != never && now >= ended+wait
 		if until == never && due {
 			runs = append(runs, at(m.name, time.Duration(now)*time.Second))

@@ -74,7 +74,8 @@ func (f *Finder) resolve(volumes []engine.Volume, containers []engine.Container,
 	}
 	enrolled := plan.Resolve(in)
 	labels := plan.Remember(in, enrolled)
-	if same(labels, known) {
+	// An engine that has no volumes at all has lost them, or is looking in the wrong place: no reason to forget what they were.
+	if len(volumes) == 0 || same(labels, known) {
 		return enrolled, nil
 	}
 	err := f.Ledger.Update(func(s *ledger.State) error {

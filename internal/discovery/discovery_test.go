@@ -126,6 +126,7 @@ func TestALabelThatSaysFalseEndsEnrolment(t *testing.T) {
 func TestAVolumeThatIsGoneIsForgotten(t *testing.T) {
 	w := newWorld(t)
 	w.eng.AddVolume(engine.Volume{Name: "app"})
+	w.eng.AddVolume(engine.Volume{Name: "another"})
 	c := w.container("web", "app", enabled)
 	w.want("app: label of container web")
 	w.eng.RemoveContainer(c.ID)
@@ -135,6 +136,20 @@ func TestAVolumeThatIsGoneIsForgotten(t *testing.T) {
 	w.want()
 	w.eng.AddVolume(engine.Volume{Name: "app"}) // another one, of the same name
 	w.want()
+}
+
+func TestAnEngineWithoutVolumesIsNoReasonToForget(t *testing.T) {
+	w := newWorld(t)
+	w.eng.AddVolume(engine.Volume{Name: "app"})
+	c := w.container("web", "app", enabled)
+	w.want("app: label of container web")
+	w.eng.RemoveContainer(c.ID)
+	if err := w.eng.RemoveVolume(t.Context(), "app"); err != nil {
+		t.Fatal(err)
+	}
+	w.want()
+	w.eng.AddVolume(engine.Volume{Name: "app"})
+	w.want("app: label of container web (gone)")
 }
 
 func TestOverridesAreReadAnew(t *testing.T) {

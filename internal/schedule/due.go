@@ -41,12 +41,16 @@ func (s Schedule) latest(first, now time.Time) time.Time {
 	return second(sort.Search(int(now.Unix()-first.Unix()), func(i int) bool { return s.Next(second(i)).After(now) }))
 }
 
-// Retry is how long to wait before a run is tried again that failed this many times in a row, and whether to try again at all
-// before its next time.
+// Retry is how long to wait before a run is tried again after this many failures in a row, and whether to try again at all before its
+// next time. Each time of the schedule has three more tries, however long the streak is.
 func Retry(failures int) (wait time.Duration, again bool) {
 	waits := [...]time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute}
-	if failures < 1 || failures > len(waits) {
+	if failures < 1 {
 		return 0, false
 	}
-	return waits[failures-1], true
+	try := (failures - 1) % (len(waits) + 1)
+	if try == len(waits) {
+		return 0, false
+	}
+	return waits[try], true
 }

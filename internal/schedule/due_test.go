@@ -98,25 +98,14 @@ func TestAClockThatJumpsNeitherStarvesNorRepeats(t *testing.T) {
 	})
 }
 
-func TestRetryIsBounded(t *testing.T) {
-	var waits []time.Duration
-	for failures := 1; ; failures++ {
-		wait, again := schedule.Retry(failures)
-		if !again {
-			break
+func TestEachTimeOfTheScheduleHasThreeMoreTries(t *testing.T) {
+	const none = 0
+	for i, want := range []time.Duration{
+		none, time.Minute, 5 * time.Minute, 15 * time.Minute, none, time.Minute, 5 * time.Minute, 15 * time.Minute, none,
+	} {
+		wait, again := schedule.Retry(i)
+		if wait != want || again != (want != none) {
+			t.Errorf("after %d failures: %s, %t, want %s", i, wait, again, want)
 		}
-		waits = append(waits, wait)
-	}
-	want := []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute}
-	if len(waits) != len(want) {
-		t.Fatalf("waits %v, want %v", waits, want)
-	}
-	for i := range want {
-		if waits[i] != want[i] {
-			t.Errorf("waits %v, want %v", waits, want)
-		}
-	}
-	if wait, again := schedule.Retry(0); again || wait != 0 {
-		t.Errorf("without a failure: %s, %t", wait, again)
 	}
 }

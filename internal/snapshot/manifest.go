@@ -67,6 +67,7 @@ type Contents struct {
 	Vanished int64 `json:"vanished,omitempty"`
 	Resized  int64 `json:"resized,omitempty"`
 	Sockets  int64 `json:"sockets,omitempty"` // skipped, as they cannot be restored
+	Mounts   int64 `json:"mounts,omitempty"`  // places where something else is mounted, which is not the volume's
 }
 
 // Empty tells whether there is nothing but the volume's own folder.

@@ -28,9 +28,11 @@ func peers() []peer {
 		{
 			name: "tar czf in a container", needs: []string{"docker", "busybox", "$TEST_DOCKER_HOST"}, elsewhere: true,
 			command: `export DOCKER_HOST=$TEST_DOCKER_HOST
-				docker image inspect backupd-bench >/dev/null 2>&1 ||
-					tar c -C / --transform 's,.*/,bin/,' "$(command -v busybox)" | docker import - backupd-bench >/dev/null
-				docker run --rm --network none -v $SRC:/source:ro -v $OUT:/backup backupd-bench /bin/busybox tar czf /backup/b.tgz -C /source .`,
+				docker image inspect backupd-bench >/dev/null 2>&1 || {
+					mkdir -p $WORK/image/bin && cp "$(command -v busybox)" $WORK/image/bin/tar && ln -s tar $WORK/image/bin/gzip
+					tar c -C $WORK/image . | docker import - backupd-bench
+				}
+				docker run --rm --network none -v $SRC:/source:ro -v $OUT:/backup backupd-bench /bin/tar czf /backup/b.tgz -C /source .`,
 		},
 		{
 			name: "restic", needs: []string{"restic"},
