@@ -56,7 +56,7 @@ func (l *line) take(ctx context.Context) (*block, error) {
 		if b.buffer == nil { // not before it is needed: small volumes use one or two
 			b.buffer = make([]byte, 0, frameSize+1)
 		}
-		b.plain, b.stored, b.err = b.buffer[:0], b.stored[:0], nil
+		b.plain, b.stored, b.piece, b.err = b.buffer[:0], b.stored[:0], piece{}, nil
 		return b, nil
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)

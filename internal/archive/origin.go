@@ -24,6 +24,7 @@ const (
 
 // origin is an archive as a place where data lie.
 type origin struct {
+	name      string // "" for the snapshot's own
 	source    Source
 	size      int64
 	codec     codec

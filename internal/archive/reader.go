@@ -114,5 +114,6 @@ func (r *Reader) openLean(ctx context.Context, l lean) (*origin, error) {
 	if o.trailer.digest != l.Directory {
 		return nil, errors.New("it is another one of that name")
 	}
+	o.name = string(l.Name)
 	return o, nil
 }

@@ -149,6 +149,9 @@ type plainReader struct {
 	line *line
 	cur  *block
 	rest []byte // of cur
+	at   int64  // bytes given
+
+	meet func(*block) // sees each block first, and may mend it; may be nil
 }
 
 // some gives at least one and at most n of the next bytes, valid until the next call; io.EOF at the end of the stream.
@@ -162,12 +165,16 @@ func (p *plainReader) some(n int64) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
+		if p.meet != nil {
+			p.meet(b)
+		}
 		if b.err != nil {
 			return nil, fmt.Errorf("decompress archive: %w", b.err)
 		}
 		p.cur, p.rest = b, b.plain
 	}
 	n = min(n, int64(len(p.rest)))
+	p.at += n
 	out := p.rest[:n]
 	p.rest = p.rest[n:]
 	return out, nil
