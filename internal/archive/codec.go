@@ -16,7 +16,9 @@ type codec struct {
 }
 
 func newCodec() (codec, error) {
-	enc, err := cbor.EncOptions{TagsMd: cbor.TagsForbidden, IndefLength: cbor.IndefLengthForbidden}.UserBufferEncMode()
+	enc, err := cbor.EncOptions{
+		TagsMd: cbor.TagsForbidden, IndefLength: cbor.IndefLengthForbidden, NilContainers: cbor.NilContainerAsEmpty,
+	}.UserBufferEncMode()
 	if err != nil {
 		return codec{}, fmt.Errorf("set up the index: %w", err)
 	}

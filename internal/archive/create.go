@@ -3,7 +3,6 @@ package archive
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"io"
 
@@ -67,7 +66,7 @@ func Create(ctx context.Context, dir string, w io.Writer, o Options) (Summary, e
 	walk := newWalker(o.Scratch)
 	walk.exclude, walk.out, walk.pace = exclude, packer{line: l}, pacer{limit: o.ReadLimit}
 	walk.tell, walk.note, walk.step = o.Progress, index.entry, o.step
-	out := stored{to: w, digest: sha256.New()}
+	out := newStored(w)
 
 	g, walking := errgroup.WithContext(ctx)
 	for range workers {
@@ -84,7 +83,7 @@ func Create(ctx context.Context, dir string, w io.Writer, o Options) (Summary, e
 		return walk.archive(walking, dir)
 	}()
 	if err == nil {
-		err = index.whole(ctx, &out)
+		err = index.whole(ctx, out)
 	}
 	if err != nil {
 		return Summary{}, fmt.Errorf("archive %s: %w", dir, err)

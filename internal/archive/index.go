@@ -33,6 +33,7 @@ type indexWriter struct {
 	frames  blockWriter
 	slices  blockWriter
 
+	leans  []lean
 	path   string // of the last entry
 	record entryRecord
 	totals totals
@@ -122,7 +123,7 @@ func (x *indexWriter) whole(ctx context.Context, out *stored) error {
 // has most of them, or all, at once.
 func (x *indexWriter) finish(ctx context.Context, out *stored) error {
 	t := trailer{index: out.size}
-	d := directory{Totals: x.totals}
+	d := directory{Leans: x.leans, Totals: x.totals}
 	for _, w := range []*blockWriter{&x.entries, &x.frames, &x.slices} {
 		if err := w.seal(); err != nil {
 			return err

@@ -2,6 +2,7 @@ package archive
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"hash"
 	"io"
@@ -77,6 +78,8 @@ type stored struct {
 	size   int64
 	digest hash.Hash
 }
+
+func newStored(to io.Writer) *stored { return &stored{to: to, digest: sha256.New()} }
 
 func (s *stored) write(p []byte) error {
 	if _, err := s.to.Write(p); err != nil {
