@@ -172,10 +172,7 @@ func TestWithoutPrivilegeTheRestIsRestoredAndTheLossListed(t *testing.T) {
 	must(t, os.Chown(dst, nobody, nobody))
 	data, sum := archived(t, src, Options{})
 
-	var rep Report
-	var err error
-	asNobody(func() { rep, err = Extract(t.Context(), bytes.NewReader(data), dst, ExtractOptions{}) })
-	must(t, err)
+	rep := extractAsNobody(t, data, dst)
 
 	want := []Skipped{
 		{"d/file", "owner 1:1: operation not permitted"},
