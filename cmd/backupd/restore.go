@@ -235,8 +235,7 @@ func (a *app) restoreDry(ctx context.Context, chosen stored, req restore.Request
 	err := restore.List(ctx, req, func(e archive.Entry) error {
 		entries++
 		bytes += e.Size
-		_, err := fmt.Fprintf(a.std.out, "%-9s %04o %d:%d %12d %s %s\n", e.Kind, e.Mode, e.UID, e.GID, e.Size,
-			e.ModTime.Local().Format(time.DateTime), printable(e.Path))
+		_, err := fmt.Fprintln(a.std.out, entryLine(e))
 		return err
 	})
 	if err != nil {
