@@ -99,7 +99,20 @@ func (d *directory) check(t trailer) error {
 	if place != t.directory {
 		return errors.New("blocks that do not fill the index")
 	}
+	if d.count(entrySection) != d.Totals.Entries || d.count(frameSection) != d.Totals.Frames {
+		return errors.New("blocks that do not have as many records as there are in all")
+	}
 	return d.checkOrder()
+}
+
+// count is how many records of a kind there are.
+func (d *directory) count(kind tag) (n int64) {
+	for i := range d.Blocks {
+		if d.Blocks[i].Kind == kind {
+			n += d.Blocks[i].Count
+		}
+	}
+	return n
 }
 
 func (t *totals) check() error {
@@ -113,6 +126,8 @@ func (t *totals) check() error {
 
 func (b *blockInfo) check(t trailer, all *totals) error {
 	switch {
+	case b.Kind == directorySection || b.Kind == trailerSection:
+		return fmt.Errorf("a second %v", b.Kind)
 	case b.Length < sectionHeader || b.Length > maxSection+skippableHeader:
 		return fmt.Errorf("%d bytes long", b.Length)
 	case b.Plain <= 0 || b.Plain > maxBlock || b.Count <= 0 || b.Count > b.Plain/leastRecord(b.Kind):
@@ -138,7 +153,8 @@ func leastRecord(kind tag) int64 {
 	return 1
 }
 
-// checkOrder checks that blocks of a kind are in the order of their first keys, which lets them be searched.
+// checkOrder checks that blocks of a kind are in the order of their first keys, which lets them be searched. What order those of
+// unknown kinds have is not known either.
 func (d *directory) checkOrder() error {
 	last := make(map[tag]*blockInfo)
 	for i := range d.Blocks {
@@ -146,16 +162,25 @@ func (d *directory) checkOrder() error {
 		before := last[b.Kind]
 		last[b.Kind] = b
 		switch {
+		case b.Kind != entrySection && b.Kind != frameSection && b.Kind != sliceSection:
 		case before == nil && (b.At != 0 || b.Stored != 0):
 			return fmt.Errorf("block %d: something is missing before it", i)
-		case before == nil:
-		case b.Kind == entrySection && comparePaths(string(before.Path), string(b.Path)) > 0,
-			b.Kind != entrySection && before.At >= b.At,
-			b.Kind == frameSection && before.Stored >= b.Stored:
+		case before != nil && !before.precedes(b):
 			return fmt.Errorf("block %d: out of order", i)
 		}
 	}
 	return nil
+}
+
+// precedes tells whether a block can come before another of its kind. Paths that were cut may be equal.
+func (b *blockInfo) precedes(next *blockInfo) bool {
+	switch b.Kind {
+	case entrySection:
+		return comparePaths(string(b.Path), string(next.Path)) <= 0
+	case frameSection:
+		return b.At < next.At && b.Stored < next.Stored
+	}
+	return b.At < next.At
 }
 
 // of gives the blocks of one kind, in order.

@@ -136,6 +136,7 @@ func rebuilt(t testing.TB, kind tag, records []byte, count int64) ([]byte, error
 		d.Blocks = append(d.Blocks, w.blocks...)
 		out = append(out, w.shelf.mem...)
 	}
+	d.Totals.Entries, d.Totals.Frames = d.count(entrySection), d.count(frameSection)
 	var plain bytes.Buffer
 	must(t, x.codec.append(&plain, &d))
 	section := appendSection(nil, directorySection, x.encoder, plain.Bytes())
