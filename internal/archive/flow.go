@@ -87,8 +87,8 @@ func follows(run []piece, p piece) bool {
 		return true
 	}
 	first, last := run[0], run[len(run)-1]
-	return p.origin == last.origin && p.frame.place == last.frame.place+int64(last.frame.stored) &&
-		p.frame.place+int64(p.frame.stored)-first.frame.place <= rangeSize
+	next := p.frame.place == last.frame.place || p.frame.place == last.frame.place+int64(last.frame.stored)
+	return p.origin == last.origin && next && p.frame.place+int64(p.frame.stored)-first.frame.place <= rangeSize
 }
 
 // fetchRun asks for pieces that lie side by side.
@@ -103,15 +103,21 @@ func fetchRun(ctx context.Context, l *line, run []piece) error {
 		return fmt.Errorf("read %d bytes at %d: %w", n, first.place, err)
 	}
 	defer from.Close() // it was only read from
-	for _, p := range run {
+	var same []byte    // the frame before, when it is wanted once more
+	for i, p := range run {
 		b, err := l.take(ctx)
 		if err != nil {
 			return err
 		}
 		b.piece = p
-		if err := b.fill(from, p.frame.stored); err != nil {
+		if i > 0 && run[i-1].frame.place == p.frame.place {
+			b.stored = append(b.stored, same...)
+		} else if err := b.fill(from, p.frame.stored); err != nil {
 			l.release(b)
 			return err
+		}
+		if i+1 < len(run) && run[i+1].frame.place == p.frame.place {
+			same = append(same[:0], b.stored...)
 		}
 		l.put(b)
 	}
