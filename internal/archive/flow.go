@@ -40,6 +40,9 @@ func (f *flow) close() {
 // rangeSize is the most that one request for data asks for. It bounds no memory: data are taken as they are wanted.
 const rangeSize = 32 << 20
 
+// maxRun bounds the pieces of one request, which may all be of the same frame.
+const maxRun = 1 << 12
+
 // flow starts to read ranges of the tar, one after the other.
 func (r *Reader) flow(ctx context.Context, spans iter.Seq2[span, error]) *flow {
 	return startFlow(ctx, r.o.Workers, func(ctx context.Context, l *line) {
@@ -85,6 +88,9 @@ func (r *Reader) fill(ctx context.Context, l *line, spans iter.Seq2[span, error]
 func follows(run []piece, p piece) bool {
 	if len(run) == 0 {
 		return true
+	}
+	if len(run) == maxRun {
+		return false
 	}
 	first, last := run[0], run[len(run)-1]
 	next := p.frame.place == last.frame.place || p.frame.place == last.frame.place+int64(last.frame.stored)
