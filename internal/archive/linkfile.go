@@ -134,7 +134,7 @@ func (f *linkFile) put(s slot, at int64) error {
 // makeRoom makes the table, or a new one in its place when it is three quarters full.
 func (f *linkFile) makeRoom() (err error) {
 	if f.slots == nil {
-		f.seed, f.buckets = maphash.MakeSeed(), firstBuckets
+		f.seed = maphash.MakeSeed()
 		if f.paths, err = scratchFile(f.scratch); err != nil {
 			return err
 		}

@@ -36,7 +36,7 @@ const (
 )
 
 func newLinkTable(scratch string, most int) *linkTable {
-	return &linkTable{most: most, inMem: make(map[inode]pending), disk: linkFile{scratch: scratch}}
+	return &linkTable{most: most, inMem: make(map[inode]pending), disk: linkFile{scratch: scratch, buckets: firstBuckets}}
 }
 
 // seen says that a file with so many names has been met under a path. It gives the path under which the file was met first, and "" when

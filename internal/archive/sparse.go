@@ -169,7 +169,7 @@ func (m *mapReader) number() (int64, error) {
 			return 0, err
 		case c == '\n' && some:
 			return n, nil
-		case c < '0' || c > '9' || n > math.MaxInt64/10-1:
+		case c < '0' || c > '9' || n == 0 && some || n > math.MaxInt64/10-1:
 			return 0, errors.New("no number where there is to be one")
 		}
 		n = 10*n + int64(c-'0')

@@ -13,7 +13,7 @@ import (
 // when it is left: with a walk's order that is once, and memory is bounded by the depth. A folder that is entered again later gets
 // back the times that it had.
 type tree struct {
-	trail  trail     // as far as they have been made
+	trail  trail    // as far as they have been made
 	levels []*level // to the current entry, the root first
 	report *reporter
 
