@@ -18,6 +18,10 @@ type ExtractOptions struct {
 	// folders above what is taken are made as the archive has them, but left alone if they exist.
 	Paths []string
 
+	// KeepGoing restores what can be read of a damaged archive, reports what is hit, and gives ErrDamaged after that. Of a file
+	// whose contents are hit, zeros are in the place of those.
+	KeepGoing bool
+
 	// Progress is called with the bytes of file data written so far, often, and from one goroutine: it must be quick. May be nil.
 	Progress func(written int64)
 }
@@ -40,6 +44,9 @@ func Extract(ctx context.Context, r io.Reader, dir string, o ExtractOptions) (Re
 		return Report{}, fmt.Errorf("extract: %w", err)
 	}
 	err = unpack(ctx, r, func(ctx context.Context, t *tarReader) error {
+		if o.KeepGoing {
+			return newSalvage(x, t).stream(ctx)
+		}
 		return members(ctx, t, func(m *member) error { return x.member(ctx, t, m) })
 	})
 	return x.close(dir, err)
@@ -71,6 +78,9 @@ func (x *extractor) close(dir string, err error) (Report, error) {
 	// The crew's errors are of what came before.
 	err = cmp.Or(x.crew.close(), err)
 	err = cmp.Or(err, x.tree.close())
+	if err == nil && x.report.DamagedTotal > 0 {
+		err = fmt.Errorf("%w: %d entries are hit", ErrDamaged, x.report.DamagedTotal)
+	}
 	if err != nil {
 		err = fmt.Errorf("extract into %s: %w", dir, err)
 	}
@@ -120,6 +130,9 @@ func (x *extractor) restore(ctx context.Context, t *tarReader, m *member) error 
 		err = x.small(ctx, t, in, m)
 	case m.Kind == File:
 		err = n.file(m, &x.report, func(fd int) error { return x.large(ctx, t, fd, m) })
+		if _, ok := errors.AsType[*damagedError](err); ok {
+			err = errors.Join(err, unix.Unlinkat(n.dir, n.name, 0))
+		}
 	case m.Kind == Hardlink:
 		err = x.hardlink(n, m)
 	default:
@@ -168,7 +181,7 @@ func (x *extractor) large(ctx context.Context, t *tarReader, fd int, m *member) 
 	if m.sparse {
 		var err error
 		if all, err = t.sparse(m); err != nil {
-			return err
+			return &damagedError{err}
 		}
 		if err := unix.Ftruncate(fd, m.Size); err != nil {
 			return fmt.Errorf("make it of %d bytes: %w", m.Size, err)

@@ -70,8 +70,13 @@ func TestNoSequenceOfMembersReachesOutside(t *testing.T) {
 				m, data := hostileMember(rt)
 				s.add(t, m, data)
 			}
+			stored := framed(s.end())
+			o := ExtractOptions{KeepGoing: rapid.Bool().Draw(rt, "keep going")}
+			if o.KeepGoing {
+				stored[rapid.IntRange(0, len(stored)-1).Draw(rt, "damaged byte")] ^= 1
+			}
 			// It may be refused.
-			_, _ = Extract(t.Context(), bytes.NewReader(framed(s.end())), dir, ExtractOptions{})
+			_, _ = Extract(t.Context(), bytes.NewReader(stored), dir, o)
 			if diff := cmp.Diff(before, outside(t, work)); diff != "" {
 				rt.Fatal("outside (-before +after)\n", diff)
 			}

@@ -24,7 +24,11 @@ func (r *Reader) Extract(ctx context.Context, dir string, o ExtractOptions) (Rep
 	f := r.flow(ctx, r.picked(ctx, chosen))
 	defer f.close()
 	t := &tarReader{plain: f.plain}
-	err = members(ctx, t, func(m *member) error { return x.member(ctx, t, m) })
+	if o.KeepGoing {
+		err = newSalvage(x, t).indexed(ctx, r)
+	} else {
+		err = members(ctx, t, func(m *member) error { return x.member(ctx, t, m) })
+	}
 	if err != nil && ctx.Err() != nil { // which also looks like the end of the stream
 		err = context.Cause(ctx)
 	}

@@ -15,9 +15,17 @@ type Report struct {
 	// does not have the like, sorted by path; SkippedTotal is how many there were.
 	Skipped      []Skipped
 	SkippedTotal int64
+
+	// Damaged are the first 1000 entries that damage to the archive has hit, when that was to be passed over; DamagedTotal
+	// is how many they are. Where not even the index can tell what was there, a path is empty.
+	Damaged      []Skipped
+	DamagedTotal int64
 }
 
-// Skipped is something that could not be restored.
+// mostReported is how many of a kind are listed.
+const mostReported = 1000
+
+// Skipped is something that could not be restored, or not as it was.
 type Skipped struct {
 	Path string
 	What string // and why
@@ -30,11 +38,18 @@ type reporter struct {
 }
 
 func (r *reporter) skip(path, what string, why error) {
-	const most = 1000
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.SkippedTotal++; len(r.Skipped) < most {
+	if r.SkippedTotal++; len(r.Skipped) < mostReported {
 		r.Skipped = append(r.Skipped, Skipped{path, fmt.Sprintf("%s: %v", what, why)})
+	}
+}
+
+func (r *reporter) damaged(path, what string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.DamagedTotal++; len(r.Damaged) < mostReported {
+		r.Damaged = append(r.Damaged, Skipped{path, what})
 	}
 }
 

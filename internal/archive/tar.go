@@ -33,6 +33,11 @@ func (t *tarReader) next() (*member, error) {
 	if t.block == [tarBlock]byte{} {
 		return nil, t.end()
 	}
+	return t.member()
+}
+
+// member gives the member of which the first block is at hand.
+func (t *tarReader) member() (*member, error) {
 	var rec records
 	if Kind(t.block[fieldType.from()]) == paxType {
 		if err := t.records(&rec); err != nil {
