@@ -31,6 +31,10 @@ type Summary struct {
 	Stored  int64    // bytes written
 	SHA256  [32]byte // of the bytes written
 
+	// Directory is the SHA-256 of the index's directory, which has those of all else: it vouches for whatever part of the archive
+	// is read later.
+	Directory [32]byte
+
 	Vanished int64 // entries that were there when their folder was read, but not when they were
 	Resized  int64 // files that shrank or grew while they were read: padded or cut to the size that they had at first
 	Sockets  int64 // left out
@@ -91,5 +95,6 @@ func Create(ctx context.Context, dir string, w io.Writer, o Options) (Summary, e
 	s := walk.sum
 	s.Plain, s.Stored = walk.out.plain, out.size
 	out.digest.Sum(s.SHA256[:0])
+	s.Directory = index.digest
 	return s, nil
 }

@@ -38,6 +38,8 @@ type indexWriter struct {
 	record entryRecord
 	totals totals
 	stored int64 // bytes of frames
+
+	digest [sha256.Size]byte // of the directory, once it is written
 }
 
 func newIndexWriter(scratch string) (*indexWriter, error) {
@@ -147,5 +149,6 @@ func (x *indexWriter) finish(ctx context.Context, out *stored) error {
 		return fmt.Errorf("index: a directory of %d bytes, at most %d can be kept", plain.Len(), maxSection)
 	}
 	t.directory, t.length, t.digest = out.size, int64(len(section)), sha256.Sum256(section)
+	x.digest = t.digest
 	return out.write(t.append(section))
 }

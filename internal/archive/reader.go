@@ -68,12 +68,14 @@ type Contents struct {
 	Bytes   int64 // of file data
 	Tar     int64 // bytes of the plain tar
 	Leans   []Lean
+
+	Directory [32]byte // its SHA-256, as in the Summary of Create
 }
 
 // Contents tells what is in the archive.
 func (r *Reader) Contents() Contents {
 	t := r.own.directory.Totals
-	c := Contents{Entries: t.Entries, Bytes: t.Bytes, Tar: t.Tar}
+	c := Contents{Entries: t.Entries, Bytes: t.Bytes, Tar: t.Tar, Directory: r.own.trailer.digest}
 	for _, l := range r.own.directory.Leans {
 		c.Leans = append(c.Leans, Lean{string(l.Name), l.Size})
 	}

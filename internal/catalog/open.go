@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 	"io"
 
@@ -23,6 +24,11 @@ func (c *Catalog) Open(ctx context.Context, m snapshot.Manifest) (*archive.Reade
 	})
 	if err != nil {
 		return nil, fmt.Errorf("snapshot %s: %w", m.ID, err)
+	}
+	if got := r.Contents().Directory; hex.EncodeToString(got[:]) != own.Directory {
+		r.Close()
+		return nil, fmt.Errorf("snapshot %s: its archive is another one than the manifest speaks of: the digest of its directory is %x, and was %s",
+			m.ID, got, own.Directory)
 	}
 	return r, nil
 }
