@@ -90,8 +90,8 @@ func (s *salvage) stream(ctx context.Context) error {
 		if err == io.EOF {
 			return nil
 		}
-		if err != nil {
-			return err
+		if err != nil { // what came before it is restored
+			return fmt.Errorf("%w: %w", ErrDamaged, err)
 		}
 		if err := s.member(ctx, m); err != nil {
 			return err
