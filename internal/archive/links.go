@@ -31,8 +31,8 @@ type linkTable struct {
 }
 
 const (
-	linksMemory = 16 << 20
-	linkCost    = 160 // bytes of a file in the map, without its path
+	linksMemory = 8 << 20
+	linkCost    = 200 // bytes of a file in the map, without its path
 )
 
 func newLinkTable(scratch string, most int) *linkTable {

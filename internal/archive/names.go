@@ -35,7 +35,7 @@ type lister struct {
 }
 
 const (
-	namesMemory  = 8 << 20
+	namesMemory  = 4 << 20
 	direntBuffer = 64 << 10
 	runBuffer    = 32 << 10
 	// A record is the type, the name's length in two bytes, and the name.
