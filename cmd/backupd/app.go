@@ -229,7 +229,7 @@ func (a *app) runner(src source) (*backup.Runner, error) {
 		Targets:  map[string]backup.Target{},
 		Locks:    a.locks,
 		Spool:    spool,
-		Archive:  archive.Options{Level: a.cfg.Compression, ReadLimit: int64(a.cfg.ReadLimit)},
+		Archive:  archive.Options{Level: a.cfg.Compression, ReadLimit: int64(a.cfg.ReadLimit), Scratch: spool.Dir},
 		Pruner:   a.pruner,
 		Now:      a.now,
 		Entropy:  rand.Reader,

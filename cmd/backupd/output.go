@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -9,6 +10,8 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+
+	"github.com/backupd/backupd/internal/archive"
 
 	"github.com/backupd/backupd/internal/quiesce"
 	"github.com/backupd/backupd/internal/snapshot"
@@ -20,6 +23,43 @@ func writeJSON(w io.Writer, name string, listing any) error {
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)
 	return e.Encode(map[string]any{name: listing})
+}
+
+// jsonList prints the same as writeJSON of a listing, item by item, so that one of any length takes no memory.
+type jsonList struct {
+	w     io.Writer
+	comma string
+}
+
+func newJSONList(w io.Writer, name string) (*jsonList, error) {
+	_, err := fmt.Fprintf(w, "{\n  %q: [", name)
+	return &jsonList{w: w}, err
+}
+
+func (l *jsonList) add(item any) error {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetIndent("    ", "  ")
+	e.SetEscapeHTML(false)
+	if err := e.Encode(item); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(l.w, "%s\n    %s", l.comma, bytes.TrimSpace(b.Bytes()))
+	l.comma = ","
+	return err
+}
+
+func (l *jsonList) end() error {
+	if l.comma != "" {
+		l.comma = "\n  "
+	}
+	_, err := fmt.Fprintf(l.w, "%s]\n}\n", strings.TrimPrefix(l.comma, ","))
+	return err
+}
+
+// entryLine is a file, or whatever it is, in one line.
+func entryLine(e archive.Entry) string {
+	return fmt.Sprintf("%-9s %04o %d:%d %12d %s %s", e.Kind, e.Mode, e.UID, e.GID, e.Size, e.ModTime.Local().Format(time.DateTime), printable(e.Path))
 }
 
 // table prints rows in columns. Cells come from outside, so none can break out of its place.

@@ -26,6 +26,7 @@ type restoreFlags struct {
 	paths           []string
 	options         []string
 	ifEmpty, dryRun bool
+	keepGoing       bool
 }
 
 func newRestore(std streams) *cobra.Command {
@@ -71,6 +72,7 @@ overwritten before that.`,
 	fl.StringArrayVar(&f.paths, "path", nil, "only what matches `GLOB`, with ** for any depth; may be repeated")
 	fl.StringArrayVar(&f.options, "option", nil, "`NAME=VALUE` of the driver, for a volume that is made; may be repeated")
 	fl.BoolVar(&f.ifEmpty, "if-empty", false, "do nothing, successfully, when the destination is not empty")
+	fl.BoolVar(&f.keepGoing, "keep-going", false, "with --to-dir: restore what can be read of a damaged snapshot, and name what is hit")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "say what would be restored, and write nothing")
 	return c
 }
@@ -87,6 +89,9 @@ func (f restoreFlags) check() error {
 	}
 	if f.inPlace && len(f.paths) > 0 {
 		return usagef("part of a snapshot cannot be restored in place: restore it with --to-dir and copy what is needed")
+	}
+	if f.keepGoing && (f.toDir == "" || f.dryRun) {
+		return usagef("--keep-going is for a damaged snapshot, of which somebody has to look at what is left: it goes with --to-dir")
 	}
 	if len(f.options) > 0 && f.toVolume == "" {
 		return usagef("--option is for a volume that is made: it goes with --to-volume")
@@ -185,7 +190,7 @@ func (a *app) restoreFor(ctx context.Context, chosen stored, req restore.Request
 		ago(chosen.Taken, a.now()), size(chosen.Contents.Bytes), graded(chosen.Manifest), chosen.target.Name)
 	result, where, err := a.deliver(ctx, r, src, req, f, chosen.Volume)
 	bars.done()
-	if err != nil {
+	if err != nil && result.Report.Entries == 0 {
 		return err
 	}
 	if result.Left {
@@ -196,12 +201,15 @@ func (a *app) restoreFor(ctx context.Context, chosen stored, req restore.Request
 	for _, h := range result.Held.Held {
 		fmt.Fprintf(a.std.out, "container %s was down for %s\n", printable(h.Container), held(h.Milliseconds))
 	}
-	return a.tellSkipped(result.Report)
+	return errors.Join(a.tellSkipped(result.Report), err)
 }
 
 // deliver restores to where the flags say.
 func (a *app) deliver(ctx context.Context, r *restore.Runner, src source, req restore.Request, f restoreFlags, volume string) (restore.Result, string, error) {
 	switch {
+	case f.keepGoing:
+		result, err := r.Salvage(ctx, req, f.toDir)
+		return result, "folder " + f.toDir, err
 	case f.toDir != "":
 		result, err := r.ToDir(ctx, req, f.toDir)
 		return result, "folder " + f.toDir, err
@@ -235,8 +243,7 @@ func (a *app) restoreDry(ctx context.Context, chosen stored, req restore.Request
 	err := restore.List(ctx, req, func(e archive.Entry) error {
 		entries++
 		bytes += e.Size
-		_, err := fmt.Fprintf(a.std.out, "%-9s %04o %d:%d %12d %s %s\n", e.Kind, e.Mode, e.UID, e.GID, e.Size,
-			e.ModTime.Local().Format(time.DateTime), printable(e.Path))
+		_, err := fmt.Fprintln(a.std.out, entryLine(e))
 		return err
 	})
 	if err != nil {

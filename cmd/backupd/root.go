@@ -57,8 +57,8 @@ func newRoot(std streams) *cobra.Command {
 	)
 	root.AddCommand(
 		newRun(std), newBackup(std), newPlan(std), newVolumes(std),
-		newList(std), newShow(std),
-		newRestore(std),
+		newList(std), newShow(std), newLs(std), newDiff(std), newVerify(std),
+		newRestore(std), newCat(std), newExport(std),
 		newPin(std), newUnpin(std), newRemove(std), newPrune(std),
 		newVersion(std), newSettingsHelp(),
 	)
@@ -131,6 +131,15 @@ func noArgs(c *cobra.Command, args []string) error {
 func someArgs(n int, what string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) < n {
+			return usagef("%s: name %s (see %q)", c.CommandPath(), what, c.CommandPath()+" --help")
+		}
+		return nil
+	}
+}
+
+func argsBetween(least, most int, what string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) < least || len(args) > most {
 			return usagef("%s: name %s (see %q)", c.CommandPath(), what, c.CommandPath()+" --help")
 		}
 		return nil

@@ -6,12 +6,18 @@ import (
 	"strings"
 )
 
+// The attributes that are POSIX ACLs: what a file allows, and what is made in a folder gets from it.
+const (
+	aclAccess  = "system.posix_acl_access"
+	aclDefault = "system.posix_acl_default"
+)
+
 // aclRecord is the record in which an attribute that is a POSIX ACL stands once more, in words; "" for other attributes.
 func aclRecord(attribute string) string {
 	switch attribute {
-	case "system.posix_acl_access":
+	case aclAccess:
 		return "SCHILY.acl.access"
-	case "system.posix_acl_default":
+	case aclDefault:
 		return "SCHILY.acl.default"
 	}
 	return ""

@@ -15,6 +15,7 @@ type Options struct {
 	Workers   int      // that compress at the same time; 0 is one per processor, up to eight
 	Exclude   []string // patterns that ValidateGlob takes; one that matches a folder excludes all below it
 	ReadLimit int64    // bytes of file data per second; 0 is no limit
+	Scratch   string   // folder for what does not fit into memory; "" is the system's for temporary files
 
 	// Progress is called with the bytes of file data read so far, often, and by the caller's goroutine: it must be quick. May be nil.
 	Progress func(read int64)
@@ -25,10 +26,14 @@ type Options struct {
 // Summary is what went into an archive.
 type Summary struct {
 	Entries int64    // members of the tar, the root included
-	Bytes   int64    // of file data, each hard link counted once
+	Bytes   int64    // of file data, without holes, each hard link counted once
 	Plain   int64    // bytes of the tar
 	Stored  int64    // bytes written
 	SHA256  [32]byte // of the bytes written
+
+	// Directory is the SHA-256 of the index's directory, which has those of all else: it vouches for whatever part of the archive
+	// is read later.
+	Directory [32]byte
 
 	Vanished int64 // entries that were there when their folder was read, but not when they were
 	Resized  int64 // files that shrank or grew while they were read: padded or cut to the size that they had at first
@@ -43,8 +48,7 @@ type Summary struct {
 // is mounted below.
 //
 // A file that can't be read is an error for the whole archive. Names in errors are relative to dir. Memory is bounded by the number of workers
-// (some 4 MiB each), except that the names of one folder, and one path per file with further hard links to come, are held at
-// a time.
+// (some 4 MiB each) and a constant: names of huge folders, and the first names of files with further hard links to come, go to scratch files.
 //
 // Create ends soon after ctx does or w fails; but it waits for a Write in progress, so w must not block for ever.
 func Create(ctx context.Context, dir string, w io.Writer, o Options) (Summary, error) {
@@ -57,36 +61,40 @@ func Create(ctx context.Context, dir string, w io.Writer, o Options) (Summary, e
 	if err != nil {
 		return Summary{}, err
 	}
-	l := newLine(workers)
-	walk := walker{
-		exclude: exclude,
-		out:     packer{line: l},
-		pace:    pacer{limit: o.ReadLimit},
-		links:   make(map[inode]*links),
-		tell:    o.Progress,
-		step:    o.step,
+	index, err := newIndexWriter(o.Scratch)
+	if err != nil {
+		return Summary{}, err
 	}
-	var out stored
+	defer index.close()
+	l := newLine(workers)
+	walk := newWalker(o.Scratch)
+	walk.exclude, walk.out, walk.pace = exclude, packer{line: l}, pacer{limit: o.ReadLimit}
+	walk.tell, walk.note, walk.step = o.Progress, index.entry, o.step
+	out := newStored(w)
 
-	g, ctx := errgroup.WithContext(ctx)
+	g, walking := errgroup.WithContext(ctx)
 	for range workers {
 		g.Go(func() error {
 			l.work(f.frame)
 			return nil
 		})
 	}
-	g.Go(func() error { return out.writeAll(w, l) })
+	g.Go(func() error { return out.writeAll(l, index) })
 	// The walk is done right here, so that a panic in it, or in Progress, is one of the caller's, who may have containers to let go.
 	err = func() (err error) {
 		defer func() { err = cmp.Or(g.Wait(), err) }()
 		defer l.close()
-		return walk.archive(ctx, dir)
+		return walk.archive(walking, dir)
 	}()
+	if err == nil {
+		err = index.whole(ctx, out)
+	}
 	if err != nil {
 		return Summary{}, fmt.Errorf("archive %s: %w", dir, err)
 	}
 	s := walk.sum
 	s.Plain, s.Stored = walk.out.plain, out.size
 	out.digest.Sum(s.SHA256[:0])
+	s.Directory = index.digest
 	return s, nil
 }

@@ -283,7 +283,8 @@ func TestAFileThatCannotBeReadFailsTheArchive(t *testing.T) {
 	write(t, dir, map[string]string{"ok": "1", "d/secret": "2"})
 	must(t, os.Chmod(filepath.Join(dir, "d/secret"), 0o600))
 	unreadable := errors.New("unset")
-	walk := walker{out: packer{line: newLine(1)}, links: map[inode]*links{}}
+	walk := newWalker("")
+	walk.out = packer{line: newLine(1)}
 	asNobody(func() { unreadable = walk.archive(t.Context(), dir) })
 	if !errors.Is(unreadable, fs.ErrPermission) || !strings.Contains(unreadable.Error(), `"d/secret"`) {
 		t.Errorf("got %v", unreadable)

@@ -21,55 +21,103 @@ func (w *walker) file(ctx context.Context, fd int, st *unix.Statx_t, name string
 		return fmt.Errorf("read %q: %w", name, err)
 	}
 	m := newMember(name, File, st, x)
+	m.segments, err = holes(fd, st)
+	if err != nil {
+		return fmt.Errorf("look for holes in %q: %w", name, err)
+	}
+	if m.segments != nil {
+		m.sparse = true
+		m.stored = m.segments.stored(m.Size)
+	}
 	if err := w.header(ctx, m); err != nil {
 		return err
 	}
 	if w.step != nil {
 		w.step("read", name)
 	}
-	large := m.Size >= frameSize
-	if large {
-		w.out.cut()
-	}
-	resized, err := w.data(ctx, fd, m.Size)
-	if err != nil {
+	if m.resized, err = w.contents(ctx, fd, m); err != nil {
 		return fmt.Errorf("read %q: %w", name, err)
 	}
-	if large {
-		w.out.cut()
-	}
-	if resized {
+	if m.resized {
 		w.sum.Resized++
 	}
-	w.sum.Bytes += m.Size
-	return w.out.zeros(ctx, padding(m.Size))
+	if err := w.out.zeros(ctx, padding(m.stored)); err != nil {
+		return err
+	}
+	return w.done(m)
 }
 
-// data reads as many bytes as the header has promised, straight into frames. A file that has fewer is filled up with zeros; one that has
-// more shows itself by a byte beyond, which costs no further call.
-func (w *walker) data(ctx context.Context, fd int, size int64) (resized bool, err error) {
-	for left := size; left > 0; {
+// contents writes what the header has promised. What is a hole has been decided by now, whatever the file has become.
+func (w *walker) contents(ctx context.Context, fd int, m *member) (resized bool, err error) {
+	if !m.sparse {
+		return w.segment(ctx, fd, segment{0, m.Size}, m.Size)
+	}
+	if err := w.out.write(ctx, m.segments.text(m.Size)); err != nil {
+		return false, err
+	}
+	var end int64
+	for _, s := range m.segments {
+		changed, err := w.segment(ctx, fd, s, m.Size)
+		if err != nil {
+			return false, err
+		}
+		resized = resized || changed
+		end = s.end()
+	}
+	if end == m.Size || resized {
+		return resized, nil
+	}
+	// The file ends with a hole, so the end has not been looked at.
+	st, err := stat(fd, "")
+	if err != nil {
+		return false, fmt.Errorf("stat: %w", err)
+	}
+	return int64(st.Size) != m.Size, nil
+}
+
+// segment reads a part of a file straight into frames. Of a large one they are cut at multiples of a frame's size of the file's own offset.
+//
+// A file that has fewer bytes than it had is filled up with zeros; one that has more shows itself by a byte beyond its size, which
+// costs no further call.
+func (w *walker) segment(ctx context.Context, fd int, s segment, size int64) (resized bool, err error) {
+	w.sum.Bytes += s.size
+	large := s.size >= frameSize
+	if large {
+		w.out.cut()
+		defer func() {
+			if err == nil {
+				w.out.cut()
+			}
+		}()
+	}
+	for s.size > 0 {
 		room, err := w.out.room(ctx)
 		if err != nil {
 			return false, err
 		}
-		want := int(min(left, int64(len(room))))
+		want := int(min(s.size, int64(len(room))))
+		if large {
+			want = min(want, frameSize-int(s.at%frameSize))
+		}
 		beyond := 0
-		if int64(want) == left {
+		if s.at+int64(want) == size {
 			beyond = 1
 		}
-		n, err := readAtLeast(fd, room[:want+beyond], want)
+		n, err := w.quiet.readAt(fd, room[:want+beyond], want, s.at)
 		if err != nil {
 			return false, err
 		}
 		got := min(n, want)
 		w.out.advance(got)
-		left -= int64(got)
+		s.at, s.size = s.at+int64(got), s.size-int64(got)
+		if large && s.at%frameSize == 0 {
+			w.out.cut()
+		}
 		if err := w.count(ctx, got); err != nil {
 			return false, err
 		}
 		if n < want {
-			return true, w.out.zeros(ctx, left)
+			return true, w.out.zeros(ctx, s.size)
 		}
 		resized = n > want
 	}

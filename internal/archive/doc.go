@@ -13,7 +13,10 @@
 // The stored stream is that one, cut into pieces of at most 1 MiB, each an independent zstd frame (RFC 8878) in a single segment, with
 // its content size and checksum. A file of 1 MiB or more is cut at multiples of 1 MiB of its own offset, in frames that hold nothing
 // else, so that the same data gives the same frame in the next archive; headers, small files and padding are packed together.
-// "tar --zstd -xf" reads the result. A reader must ignore skippable frames, and must refuse frames of any other shape: their
-// sizes are what bounds its memory. Since a stream cut between two frames is a sound zstd stream, only the tar's two zero blocks prove
-// that it is whole.
+// "tar --zstd -xf" reads the result. A reader must refuse frames of any other shape: their sizes are what bounds its memory.
+//
+// After the data comes an index in skippable frames, which stock tools ignore: the frames, the slices of which the tar consists, and the
+// entries, each in blocks that are compressed by themselves; a directory of these blocks; and last a trailer of a fixed size. By it a Reader
+// finds a file without reading the rest. Digests lead from the trailer to every frame. Since a stream cut between two frames is a sound
+// zstd stream, only the trailer, and the tar's two zero blocks, prove that it is whole. docs/format.md is the specification.
 package archive

@@ -55,7 +55,31 @@ type member struct {
 	Entry
 	major, minor uint32  // of a device
 	xattrs       []xattr // sorted by name
+
+	// What only the index needs.
+	seen       seen
+	from, data int64    // where in the tar the member begins, and where its data do
+	stored     int64    // bytes of its data in the tar: the size, but for a sparse file
+	sparse     bool     // its data begin with a map
+	segments   segments // of a sparse file, while it is written
+	resized    bool
 }
+
+// seen is what the index keeps of a stat beside what an Entry has: by it the next run finds what has not changed.
+type seen struct {
+	changed, born stamp // born is zero where the file system does not know
+	device        device
+	inode         uint64
+}
+
+// stamp is a time as the kernel gives it. It compares, and takes no part in arithmetic.
+type stamp struct {
+	sec int64
+	ns  uint32
+}
+
+// device is the number of a device.
+type device struct{ major, minor uint32 }
 
 // xattr is one extended attribute.
 type xattr struct {

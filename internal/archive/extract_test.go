@@ -9,6 +9,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 )
 
 // tarOf is a tar by another writer.
@@ -168,6 +171,35 @@ func TestASelectionBringsItsFoldersAndNothingElse(t *testing.T) {
 			}
 			if st, err := os.Stat(filepath.Join(dir, "a")); err == nil && (st.Mode().Perm() != 0o711 || st.ModTime().Unix() != 1_400_000_000) {
 				t.Errorf("folder above has mode %v, time %v", st.Mode(), st.ModTime())
+			}
+		})
+	}
+}
+
+func TestNoACLComesInFromTheDestination(t *testing.T) {
+	src := t.TempDir()
+	write(t, src, map[string]string{"f": "1", "d/f": "2", "d/large": strings.Repeat("x", smallSize+1), "own/f": "3"})
+	must(t, unix.Mkfifo(filepath.Join(src, "d/pipe"), 0o600))
+	must(t, os.Symlink("x", filepath.Join(src, "d/link")))
+	must(t, unix.Lsetxattr(filepath.Join(src, "own"), aclDefault, []byte(acl(7, 1001, 4)), 0))
+	data, _ := archived(t, src, Options{})
+	for name, paths := range map[string][]string{"everything": nil, "some of it": {"d", "f", "own"}} {
+		t.Run(name, func(t *testing.T) {
+			dst := t.TempDir()
+			must(t, unix.Lsetxattr(dst, aclDefault, []byte(acl(7, 1000, 5)), 0))
+			must(t, os.Mkdir(filepath.Join(dst, "d"), 0o755)) // has inherited it
+			_, err := Extract(t.Context(), bytes.NewReader(data), dst, ExtractOptions{Paths: paths})
+			must(t, err)
+			want, got := describe(t, src), describe(t, dst)
+			if paths != nil { // the root was not asked for
+				delete(want, ".")
+				delete(got, ".")
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Error("restored differs (-want +got)\n", diff)
+			}
+			if kept := len(xattrsOf(t, dst)) > 0; kept != (paths != nil) {
+				t.Errorf("the destination's own ACL is there: %v", kept)
 			}
 		})
 	}

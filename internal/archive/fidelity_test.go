@@ -36,6 +36,9 @@ func everything(t testing.TB) string {
 		"suid": "s", "caps": "c", "acl": "acl", "owned": "o", "old": "before 1970", "far": "after 2242",
 	})
 	must(t, os.MkdirAll(at("folders/empty"), 0o755))
+	sparse(t, at("holes"), 5<<20+123, 0, 1<<20, 3<<20)
+	sparse(t, at("folders/hole"), 1<<20)
+	sparse(t, at("a/"+strings.Repeat("\xfd", 150)), 1<<20, 8192)
 	must(t, os.MkdirAll(at("folders/closed"), 0o755))
 	must(t, os.Symlink("/etc/passwd", at("absolute")))
 	must(t, os.Symlink("../../../outside", at("a/escaping")))
@@ -172,10 +175,7 @@ func TestWithoutPrivilegeTheRestIsRestoredAndTheLossListed(t *testing.T) {
 	must(t, os.Chown(dst, nobody, nobody))
 	data, sum := archived(t, src, Options{})
 
-	var rep Report
-	var err error
-	asNobody(func() { rep, err = Extract(t.Context(), bytes.NewReader(data), dst, ExtractOptions{}) })
-	must(t, err)
+	rep := extractAsNobody(t, data, dst)
 
 	want := []Skipped{
 		{"d/file", "owner 1:1: operation not permitted"},

@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 
@@ -51,9 +52,10 @@ func newFramer(level Level, workers int) (*framer, error) {
 func (f *framer) frame(b *block) {
 	if f.encoder == nil || !compressible(b.plain) {
 		b.stored = appendRawFrame(b.stored, b.plain)
-		return
+	} else {
+		b.stored = f.encoder.EncodeAll(b.plain, b.stored)
 	}
-	b.stored = f.encoder.EncodeAll(b.plain, b.stored)
+	b.digest = sha256.Sum256(b.stored)
 }
 
 // compressible tells whether samples of the data look as if compressing could gain anything. Trying costs four times as much as

@@ -3,6 +3,7 @@ package archive
 import (
 	"fmt"
 	"math"
+	"path"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -10,8 +11,9 @@ import (
 
 const (
 	tarBlock = 512
-	// maxRecords bounds the extended records of one member, as archive/tar does.
-	maxRecords = 1 << 20
+	// maxRecords bounds the extended records of one member: three paths of some 5,000 components, or thirty times the attributes that
+	// the kernel allows for.
+	maxRecords = 4 << 20
 	paxType    = 'x'
 	// paxName is what a reader that knows no pax would call the extended records.
 	paxName = "./PaxHeaders/member"
@@ -56,21 +58,30 @@ type headers struct {
 // of gives the blocks that go before the data of m. They are valid until the next call.
 func (h *headers) of(m *member) ([]byte, error) {
 	h.records, h.out = h.records[:0], h.out[:0]
-	name, link := tarName(m), m.Linkname
+	name, link, stored := tarName(m), m.Linkname, m.Size
+	if m.sparse {
+		stored = m.stored
+	}
 	if m.Kind == Hardlink {
 		link = "./" + link
 	}
 	longName, longLink := inRecord(name, fieldName), inRecord(link, fieldLink)
-	if longName && !utf8.ValidString(name) || longLink && !utf8.ValidString(link) {
+	if (longName || m.sparse) && !utf8.ValidString(name) || longLink && !utf8.ValidString(link) {
 		h.record("hdrcharset", "BINARY") // else bsdtar refuses what is not UTF-8
 	}
-	if longName {
+	if longName && !m.sparse {
 		h.record("path", name)
 	}
 	if longLink {
 		h.record("linkpath", link)
 	}
-	h.number("size", m.Size, fieldSize)
+	if m.sparse {
+		h.record("GNU.sparse.major", "1")
+		h.record("GNU.sparse.minor", "0")
+		h.record("GNU.sparse.name", name)
+		h.record("GNU.sparse.realsize", strconv.FormatInt(m.Size, 10))
+	}
+	h.number("size", stored, fieldSize)
 	h.number("uid", int64(m.UID), fieldUID)
 	h.number("gid", int64(m.GID), fieldGID)
 	if s := m.ModTime.Unix(); m.ModTime.Nanosecond() != 0 || !fieldMTime.holds(s) {
@@ -87,7 +98,12 @@ func (h *headers) of(m *member) ([]byte, error) {
 		h.out = append(h.out, h.records...)
 		h.out = append(h.out, make([]byte, padding(int64(len(h.records))))...)
 	}
-	h.block(*m, name, link)
+	header := *m
+	header.Size = stored
+	if m.sparse {
+		name = sparseName(name)
+	}
+	h.block(header, name, link)
 	return h.out, nil
 }
 
@@ -100,6 +116,18 @@ func tarName(m *member) string {
 		return "./" + m.Path + "/"
 	}
 	return "./" + m.Path
+}
+
+// sparseName is what a reader that does not know sparse files would call one, as GNU tar has it: in a folder of its own beside the
+// file, or without its path where that is too long for the header.
+func sparseName(name string) string {
+	dir, base := path.Split(name)
+	const folder = "GNUSparseFile.0/"
+	if len(dir)+len(folder)+len(base) > fieldName.size() {
+		dir = "./"
+	}
+	name = dir + folder + base
+	return name[:min(len(name), fieldName.size())]
 }
 
 // inRecord tells whether text needs a record, because the ustar field cannot hold it. Text that is not UTF-8 stays out of records where

@@ -26,6 +26,10 @@ func randomMember(t *rapid.T) member {
 	switch m.Kind {
 	case File:
 		m.Size = rapid.Int64Range(0, maxSize).Draw(t, "size")
+		m.stored = m.Size
+		if m.sparse = rapid.Bool().Draw(t, "sparse"); m.sparse {
+			m.stored = rapid.Int64Range(0, maxSize).Draw(t, "stored")
+		}
 	case Hardlink:
 		m.Linkname = strings.Join(rapid.SliceOfN(part, 1, 3).Draw(t, "link"), "/")
 	case Symlink:
@@ -42,7 +46,7 @@ func randomMember(t *rapid.T) member {
 }
 
 func TestHeadersReadBack(t *testing.T) {
-	compare := cmp.AllowUnexported(member{}, xattr{})
+	compare := cmp.AllowUnexported(member{}, xattr{}, seen{}, stamp{}, device{})
 	rapid.Check(t, func(t *rapid.T) {
 		want := randomMember(t)
 		var h headers
@@ -61,6 +65,9 @@ func TestHeadersReadBack(t *testing.T) {
 			t.Error("read back (-want +got)\n", diff)
 		}
 
+		if want.sparse {
+			return // archive/tar would read on to the map
+		}
 		other, err := tar.NewReader(bytes.NewReader(blocks)).Next()
 		if err != nil {
 			t.Fatal("archive/tar: ", err)

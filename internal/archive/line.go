@@ -2,6 +2,7 @@ package archive
 
 import (
 	"context"
+	"crypto/sha256"
 	"io"
 	"runtime"
 )
@@ -11,8 +12,11 @@ const frameSize = 1 << 20
 
 // block is a piece of the stream on its way through a line, in both its forms.
 type block struct {
-	plain  []byte // capacity for a frame and one byte more, by which a file that grew shows itself
+	buffer []byte // room for a frame and one byte more, by which a file that grew shows itself
+	plain  []byte // of the buffer
 	stored []byte
+	digest [sha256.Size]byte // of the stored form, when it was made here
+	piece  piece             // what of the frame is wanted, when it is read by an index
 	err    error
 	done   chan struct{}
 }
@@ -49,10 +53,10 @@ func workersOr(asked int) int {
 func (l *line) take(ctx context.Context) (*block, error) {
 	select {
 	case b := <-l.free:
-		if b.plain == nil { // not before it is needed: small volumes use one or two
-			b.plain = make([]byte, 0, frameSize+1)
+		if b.buffer == nil { // not before it is needed: small volumes use one or two
+			b.buffer = make([]byte, 0, frameSize+1)
 		}
-		b.plain, b.stored, b.err = b.plain[:0], b.stored[:0], nil
+		b.plain, b.stored, b.piece, b.err = b.buffer[:0], b.stored[:0], piece{}, nil
 		return b, nil
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
@@ -63,6 +67,14 @@ func (l *line) take(ctx context.Context) (*block, error) {
 func (l *line) put(b *block) {
 	l.order <- b
 	l.todo <- b
+}
+
+// fail puts an error on the line, so that it is met after what came before it.
+func (l *line) fail(ctx context.Context, err error) {
+	if b, ending := l.take(ctx); ending == nil {
+		b.err = err
+		l.put(b)
+	}
 }
 
 // close ends the line: the producer puts no more.

@@ -12,6 +12,8 @@ type node struct {
 	dir  int
 	name string // one component, or "." for the folder itself
 	fd   int    // open, or -1 of what cannot be opened without harm
+
+	inherits bool // it has got an ACL from the folder that it is in
 }
 
 // make makes a symlink, a device or a pipe.
@@ -30,22 +32,27 @@ func (n node) make(m *member) error {
 
 // restore gives the node its owner, attributes, time and mode, in this order: setting the owner clears set-user-ID bits and capabilities,
 // setting an ACL may clear the set-group-ID bit, and a mode that denies writing denies setting attributes too. Its data is
-// there already, since writing drops capabilities.
-func (n node) restore(m *member, r *Report) error {
+// there already, since writing drops capabilities. What there is no privilege for is skipped.
+func (n node) restore(m *member, skip func(what string, why error)) error {
 	mode := m.Mode
 	if err := unix.Fchownat(n.dir, n.name, int(m.UID), int(m.GID), unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		// EINVAL is an id that the user namespace does not have.
 		if !denied(err) && err != unix.EINVAL {
 			return fmt.Errorf("set owner: %w", err)
 		}
-		r.skip(m.Path, fmt.Sprintf("owner %d:%d", m.UID, m.GID), err)
+		skip(fmt.Sprintf("owner %d:%d", m.UID, m.GID), err)
 		// What ran as its owner must not run as somebody else.
 		mode &^= unix.S_ISUID | unix.S_ISGID
+	}
+	if n.inherits && m.Kind != Symlink {
+		if err := withoutACL(n.removeXattr(aclAccess)); err != nil {
+			return fmt.Errorf("remove attribute %q: %w", aclAccess, err)
+		}
 	}
 	for _, x := range m.xattrs {
 		err := n.setXattr(x)
 		if denied(err) {
-			r.skip(m.Path, fmt.Sprintf("attribute %q", x.name), err)
+			skip(fmt.Sprintf("attribute %q", x.name), err)
 		} else if err != nil {
 			return fmt.Errorf("set attribute %q: %w", x.name, err)
 		}
@@ -78,6 +85,13 @@ func (n node) setXattr(x xattr) error {
 		return unix.Fsetxattr(n.fd, x.name, []byte(x.value), 0)
 	}
 	return unix.Lsetxattr(procPath(n.dir, n.name), x.name, []byte(x.value), 0)
+}
+
+func (n node) removeXattr(name string) error {
+	if n.fd >= 0 {
+		return unix.Fremovexattr(n.fd, name)
+	}
+	return unix.Lremovexattr(procPath(n.dir, n.name), name)
 }
 
 // setTime sets the modification time and leaves the access time, which the archive does not have.

@@ -72,24 +72,37 @@ func (p *packer) zeros(ctx context.Context, n int64) error {
 	return nil
 }
 
-// stored writes what comes off the line, counting and hashing it.
+// stored is what has been written of an archive.
 type stored struct {
+	to     io.Writer
 	size   int64
 	digest hash.Hash
 }
 
-func (s *stored) writeAll(w io.Writer, l *line) error {
-	s.digest = sha256.New()
+func newStored(to io.Writer) *stored { return &stored{to: to, digest: sha256.New()} }
+
+func (s *stored) write(p []byte) error {
+	if _, err := s.to.Write(p); err != nil {
+		return fmt.Errorf("write archive: %w", err)
+	}
+	s.digest.Write(p)
+	s.size += int64(len(p))
+	return nil
+}
+
+// writeAll writes what comes off the line, telling the index of it.
+func (s *stored) writeAll(l *line, x *indexWriter) error {
 	for {
 		b, err := l.next()
 		if err == io.EOF {
 			return nil
 		}
-		if _, err := w.Write(b.stored); err != nil {
-			return fmt.Errorf("write archive: %w", err)
+		if err := s.write(b.stored); err != nil {
+			return err
 		}
-		s.digest.Write(b.stored)
-		s.size += int64(len(b.stored))
+		if err := x.frame(b); err != nil {
+			return err
+		}
 		l.release(b)
 	}
 }

@@ -14,6 +14,7 @@ type records struct {
 	size, uid, gid *int64
 	mtime          *time.Time
 	xattrs         []xattr
+	sparse         sparseRecords
 }
 
 // records reads extended records, and after them the header that they are about into t.block.
@@ -83,6 +84,8 @@ func (rec *records) set(key, value string) (err error) {
 		s, ns, err = parseTime(value)
 		t := time.Unix(s, ns).UTC()
 		rec.mtime = &t
+	case "GNU.sparse.major", "GNU.sparse.minor", "GNU.sparse.name", "GNU.sparse.realsize":
+		err = rec.sparse.set(key, value)
 	case "hdrcharset", "atime", "ctime", "uname", "gname", "comment", "SCHILY.acl.access", "SCHILY.acl.default":
 	default:
 		name, ok := strings.CutPrefix(key, xattrRecord)
@@ -109,4 +112,35 @@ func decimal(text string, most uint64) (*int64, error) {
 	}
 	v := int64(n)
 	return &v, nil
+}
+
+// sparseRecords say that a member is a sparse file.
+type sparseRecords struct {
+	major, minor, name *string
+	realsize           *int64
+}
+
+func (s *sparseRecords) set(key, value string) (err error) {
+	switch key {
+	case "GNU.sparse.major":
+		s.major = &value
+	case "GNU.sparse.minor":
+		s.minor = &value
+	case "GNU.sparse.name":
+		s.name = &value
+	default:
+		s.realsize, err = decimal(value, maxSize)
+	}
+	return err
+}
+
+// given tells whether the member is a sparse file of the form that this package writes. Any other form is an error.
+func (s *sparseRecords) given() (bool, error) {
+	if *s == (sparseRecords{}) {
+		return false, nil
+	}
+	if s.major == nil || *s.major != "1" || s.minor == nil || *s.minor != "0" || s.name == nil || s.realsize == nil {
+		return false, errors.New("a sparse file, but not in GNU's form 1.0")
+	}
+	return true, nil
 }

@@ -27,38 +27,39 @@ func openAt(dir int, name string, flags int, mode uint32) (fd int, err error) {
 	return fd, err
 }
 
+// stat looks at a name in a folder without following it, or at the descriptor itself when the name is empty.
+func stat(fd int, name string) (st unix.Statx_t, err error) {
+	const want = unix.STATX_BASIC_STATS | unix.STATX_BTIME | unix.STATX_MNT_ID
+	err = retry(func() error {
+		return unix.Statx(fd, name, unix.AT_SYMLINK_NOFOLLOW|unix.AT_EMPTY_PATH, want, &st)
+	})
+	return st, err
+}
+
 // closeFD closes what was only read from. Nothing can be lost by that, so there is no error to tell.
 func closeFD(fd int) { _ = unix.Close(fd) }
 
-// readAtLeast reads at least so many bytes into p, or until the file ends.
-func readAtLeast(fd int, p []byte, least int) (n int, err error) {
-	for n < least {
-		var got int
-		err := retry(func() error {
-			var err error
-			got, err = unix.Read(fd, p[n:])
-			return err
-		})
-		if err != nil || got == 0 {
-			return n, err
-		}
-		n += got
-	}
-	return n, nil
+// reopenFD opens the file that a descriptor is of once more.
+func reopenFD(fd, flags int) (again int, err error) {
+	err = retry(func() error {
+		again, err = unix.Open(fmt.Sprintf("/proc/self/fd/%d", fd), flags|unix.O_CLOEXEC, 0)
+		return err
+	})
+	return again, err
 }
 
-func writeFull(fd int, p []byte) error {
+// writeFullAt writes all of p at an offset.
+func writeFullAt(fd int, p []byte, at int64) error {
 	for len(p) > 0 {
 		var n int
-		err := retry(func() error {
-			var err error
-			n, err = unix.Write(fd, p)
+		err := retry(func() (err error) {
+			n, err = unix.Pwrite(fd, p, at)
 			return err
 		})
 		if err != nil {
 			return err
 		}
-		p = p[n:]
+		p, at = p[n:], at+int64(n)
 	}
 	return nil
 }

@@ -33,6 +33,11 @@ func (t *tarReader) next() (*member, error) {
 	if t.block == [tarBlock]byte{} {
 		return nil, t.end()
 	}
+	return t.member()
+}
+
+// member gives the member of which the first block is at hand.
+func (t *tarReader) member() (*member, error) {
 	var rec records
 	if Kind(t.block[fieldType.from()]) == paxType {
 		if err := t.records(&rec); err != nil {
@@ -43,21 +48,30 @@ func (t *tarReader) next() (*member, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.left, t.pad = m.Size, padding(m.Size)
+	t.left, t.pad = m.stored, padding(m.stored)
 	return m, nil
 }
 
-// data gives the next piece of the current member's data, valid until the next call, and io.EOF at its end.
-func (t *tarReader) data() ([]byte, error) {
+// data gives the next piece of the current member's data, at most n bytes of it, valid until the next call, and io.EOF at its end.
+func (t *tarReader) data(n int64) ([]byte, error) {
 	if t.left == 0 {
 		return nil, io.EOF
 	}
-	p, err := t.plain.some(t.left)
+	p, err := t.plain.some(min(n, t.left))
 	if err != nil {
 		return nil, unexpected(err)
 	}
 	t.left -= int64(len(p))
 	return p, nil
+}
+
+// sparse reads the map of the current member, which is a sparse file of which no data has been taken. What data gives afterwards are the
+// bytes of its segments.
+func (t *tarReader) sparse(m *member) (segments, error) {
+	return readMap(m.Size, m.stored, func(dst []byte) error {
+		t.left -= int64(len(dst))
+		return t.plain.full(dst)
+	})
 }
 
 func (t *tarReader) end() error {
@@ -105,6 +119,9 @@ func parseMember(b []byte, rec *records) (*member, error) {
 	if err := m.numbers(b, rec); err != nil {
 		return nil, fmt.Errorf("read member %q: %w", name, err)
 	}
+	if m.sparse {
+		name = *rec.sparse.name
+	}
 	if err := m.names(name, or(rec.linkpath, text(b, fieldLink))); err != nil {
 		return nil, fmt.Errorf("read member %q: %w", name, err)
 	}
@@ -119,12 +136,22 @@ func (m *member) numbers(b []byte, rec *records) error {
 			return err
 		}
 	}
+	var err error
+	if m.sparse, err = rec.sparse.given(); err != nil {
+		return err
+	}
+	if m.sparse && m.Kind != File {
+		return fmt.Errorf("a sparse %v", m.Kind)
+	}
 	m.Mode = uint32(n[0]) & 0o7777
 	m.UID, m.GID = uint32(or(rec.uid, n[1])), uint32(or(rec.gid, n[2]))
 	m.ModTime = or(rec.mtime, time.Unix(n[4], 0).UTC())
 	switch size := or(rec.size, n[3]); m.Kind {
 	case File:
-		m.Size = size
+		m.Size, m.stored = size, size
+		if m.sparse {
+			m.Size = *rec.sparse.realsize
+		}
 	case CharDevice, BlockDevice:
 		m.major, m.minor = uint32(n[5]), uint32(n[6])
 		fallthrough

@@ -3,53 +3,66 @@ package archive
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// tree is the destination of an extraction. It keeps the folders open that lead to the current entry, and gives each its attributes
+// tree is the destination of an extraction. It keeps to a trail of the folders that lead to the current entry, and lets go of each
 // when it is left: with a walk's order that is once, and memory is bounded by the depth. A folder that is entered again later gets
 // back the times that it had.
 type tree struct {
-	root   *os.Root // to remove whole folders, and for nothing else: see openAt
-	levels []level
-	report *Report
-}
+	trail  trail    // as far as they have been made
+	levels []*level // to the current entry, the root first
+	report *reporter
 
-// level is an open folder.
-type level struct {
-	name   string
-	fd     int       // -1 until it is needed
-	taken  bool      // the folder itself is to be restored, not only made for what is below
-	member *member   // what the archive says of it, if anything
-	found  time.Time // modification time of a folder that was there before
+	// settle waits until nothing is being put into any folder.
+	settle func() error
 }
 
 const openFolder = unix.O_RDONLY | unix.O_DIRECTORY
 
-func openTree(dir string, report *Report) (*tree, error) {
-	root, err := os.OpenRoot(dir)
+func openTree(dir string, report *reporter) (*tree, error) {
+	t := &tree{trail: trail{keep: openSteps}, report: report, settle: func() error { return nil }}
+	root := &level{report: report}
+	var err error
+	if root.fd, err = openAt(unix.AT_FDCWD, dir, openFolder, 0); err != nil {
+		return nil, fmt.Errorf("open %s: %w", dir, err)
+	}
+	err = root.keep()
+	if err == nil {
+		err = t.made(root)
+	}
 	if err != nil {
-		return nil, err
+		closeFD(root.fd)
+		return nil, fmt.Errorf("open %s: %w", dir, err)
 	}
-	fd, err := openAt(unix.AT_FDCWD, dir, openFolder, 0)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open %s: %w", dir, err), root.Close())
-	}
-	t := &tree{root: root, report: report, levels: []level{{name: ".", fd: fd}}}
-	if err := t.levels[0].keepTime(); err != nil {
-		return nil, errors.Join(fmt.Errorf("open %s: %w", dir, err), t.close())
-	}
+	t.levels = append(t.levels, root)
 	return t, nil
+}
+
+// made goes on to a folder that was made just now.
+func (t *tree) made(f *level) error {
+	st, err := stat(f.fd, "")
+	if err != nil {
+		return fmt.Errorf("stat: %w", err)
+	}
+	if t.trail.full() { // somebody may be using what is closed now
+		if err := t.settle(); err != nil {
+			return err
+		}
+	}
+	f.use()
+	t.trail.push(f.name, f.fd, idOf(&st))
+	return nil
 }
 
 // close leaves all folders.
 func (t *tree) close() error {
-	return errors.Join(t.leave(0), t.root.Close())
+	err := t.leave(0)
+	t.trail.close()
+	return err
 }
 
 // folder notes what the archive says of a folder, and makes it if it is to be restored.
@@ -57,10 +70,16 @@ func (t *tree) folder(m *member, taken bool) error {
 	if err := t.enter(m.Path); err != nil {
 		return err
 	}
-	top := &t.levels[len(t.levels)-1]
+	top := t.levels[len(t.levels)-1]
+	isMade := t.trail.depth() == len(t.levels)
 	// A folder that is already there for what is below it is only changed when it was asked for.
-	if taken || top.fd < 0 {
-		top.member, top.taken = m, taken
+	if taken || !isMade {
+		pathless := *m
+		pathless.Path = ""
+		top.member, top.taken = &pathless, taken
+	}
+	if taken && isMade {
+		return top.dropACLs()
 	}
 	if !taken {
 		return nil
@@ -68,139 +87,110 @@ func (t *tree) folder(m *member, taken bool) error {
 	return t.make()
 }
 
-// folderOf opens the folder that a path is in, making it where needed. The descriptor is the tree's.
-func (t *tree) folderOf(name string) (int, error) {
+// folderOf gives the folder that a path is in, making it where needed. It is the current one until the next call.
+func (t *tree) folderOf(name string) (*level, error) {
 	if err := t.enter(path.Dir(name)); err != nil {
-		return -1, err
+		return nil, err
 	}
 	if err := t.make(); err != nil {
-		return -1, err
+		return nil, err
 	}
-	return t.levels[len(t.levels)-1].fd, nil
+	return t.levels[len(t.levels)-1], nil
 }
 
 // enter makes the levels those that lead to a folder, leaving the others.
-func (t *tree) enter(folder string) error {
-	var parts []string
-	if folder != "." {
-		parts = strings.Split(folder, "/")
-	}
-	same := 0
-	for same < len(parts) && same+1 < len(t.levels) && t.levels[same+1].name == parts[same] {
-		same++
-	}
+func (t *tree) enter(name string) error {
+	parts := components(name)
+	same := t.same(parts)
 	if err := t.leave(same + 1); err != nil {
 		return err
 	}
 	for _, p := range parts[same:] {
-		t.levels = append(t.levels, level{name: p, fd: -1})
+		above := t.levels[len(t.levels)-1]
+		t.levels = append(t.levels, &level{above: above, name: strings.Clone(p), report: t.report})
 	}
 	return nil
 }
 
-// leave finishes and closes all levels from the depth on, the deepest first.
+// components are the names that a folder's path is made of.
+func components(name string) []string {
+	if name == "." {
+		return nil
+	}
+	return strings.Split(name, "/")
+}
+
+// same is how many of the components are those of the current levels.
+func (t *tree) same(parts []string) int {
+	n := 0
+	for n < len(parts) && n+1 < len(t.levels) && t.levels[n+1].name == parts[n] {
+		n++
+	}
+	return n
+}
+
+// leave lets go of all levels from the depth on, the deepest first.
 func (t *tree) leave(depth int) error {
 	var errs []error
 	for i := len(t.levels) - 1; i >= depth; i-- {
-		if l := t.levels[i]; l.fd >= 0 {
-			errs = append(errs, l.finish(t.report))
-			closeFD(l.fd)
+		f := t.levels[i]
+		if t.trail.depth() <= i {
+			continue // not made
+		}
+		fd, err := t.trail.pop()
+		if f.fd = fd; fd >= 0 {
+			errs = append(errs, f.release())
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("go back from folder %q: %w", f.name, err))
+		} else if i > 0 {
+			t.levels[i-1].fd = t.trail.top()
 		}
 	}
 	t.levels = t.levels[:min(depth, len(t.levels))]
 	return errors.Join(errs...)
 }
 
-// make opens all levels, making folders that are not there.
+// make makes all levels that are not there.
 func (t *tree) make() error {
-	for i := range t.levels {
-		if l := &t.levels[i]; l.fd < 0 {
-			if err := l.make(t.levels[i-1].fd); err != nil {
-				return fmt.Errorf("folder %q: %w", l.name, err)
-			}
+	for i := t.trail.depth(); i < len(t.levels); i++ {
+		f := t.levels[i]
+		if err := f.make(t.trail.top()); err != nil {
+			return fmt.Errorf("folder %q: %w", f.name, err)
 		}
-	}
-	return nil
-}
-
-func (l *level) make(parent int) error {
-	mode := uint32(0o700) // nobody else's until it is finished
-	if l.member == nil {
-		mode = 0o755
-	}
-	err := unix.Mkdirat(parent, l.name, mode)
-	existed := err == unix.EEXIST
-	if err != nil && !existed {
-		return err
-	}
-	l.fd, err = openAt(parent, l.name, openFolder, 0)
-	if existed && l.taken && (err == unix.ENOTDIR || err == unix.ELOOP) {
-		// The archive has a folder where there is something else, and the archive wins.
-		if err = unix.Unlinkat(parent, l.name, 0); err != nil {
-			return err
+		if err := t.made(f); err != nil {
+			closeFD(f.fd)
+			return fmt.Errorf("folder %q: %w", f.name, err)
 		}
-		return l.make(parent)
-	}
-	if err != nil {
-		l.fd = -1
-		return err
-	}
-	if existed && !l.taken {
-		l.member = nil
-		return l.keepTime()
-	}
-	return nil
-}
-
-// keepTime notes the time of a folder that was there before, to put it back after things were put into it.
-func (l *level) keepTime() error {
-	st, err := stat(l.fd, "")
-	if err != nil {
-		return fmt.Errorf("stat: %w", err)
-	}
-	l.found = time.Unix(st.Mtime.Sec, int64(st.Mtime.Nsec))
-	return nil
-}
-
-// finish gives a folder its attributes.
-func (l *level) finish(r *Report) error {
-	n := node{dir: l.fd, name: ".", fd: l.fd}
-	var err error
-	switch {
-	case l.member != nil:
-		err = n.restore(l.member, r)
-	case !l.found.IsZero():
-		err = n.setTime(l.found)
-	}
-	if err != nil {
-		return fmt.Errorf("folder %q: %w", l.name, err)
 	}
 	return nil
 }
 
 // replacing creates a node, in the place of what is there.
-func (t *tree) replacing(name string, n node, create func() error) error {
+func replacing(n node, create func() error) error {
 	err := retry(create)
 	if err != unix.EEXIST {
 		return err
 	}
-	err = unix.Unlinkat(n.dir, n.name, 0)
-	if err == unix.EISDIR {
-		err = t.root.RemoveAll(name)
-	}
-	if err != nil {
+	if err := removeAll(n.dir, n.name); err != nil {
 		return fmt.Errorf("replace what is there: %w", err)
 	}
 	return retry(create)
 }
 
 // open opens a folder of the tree that exists, without following any symlink on the way. The descriptor is the caller's.
-func (t *tree) open(folder string) (int, error) {
-	fd, err := openAt(t.levels[0].fd, ".", openFolder, 0)
-	if folder == "." || err != nil {
-		return fd, err
+func (t *tree) open(name string) (int, error) {
+	parts := components(name)
+	// The way begins where it parts from the current one.
+	at := min(t.same(parts), t.trail.depth()-1)
+	for t.trail.steps[at].fd < 0 {
+		at--
 	}
-	for part := range strings.SplitSeq(folder, "/") {
+	fd, err := openAt(t.trail.steps[at].fd, ".", openFolder, 0)
+	if err != nil {
+		return -1, err
+	}
+	for _, part := range parts[at:] {
 		next, err := openAt(fd, part, openFolder, 0)
 		closeFD(fd)
 		if err != nil {

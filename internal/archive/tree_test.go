@@ -3,13 +3,16 @@ package archive
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -162,4 +165,47 @@ func asNobody(f func()) {
 		f()
 	}()
 	<-done
+}
+
+// extractAsNobody restores an archive in a process that has no power over files that are not nobody's.
+func extractAsNobody(t testing.TB, data []byte, dst string) Report {
+	t.Helper()
+	dir := sharedDir(t)
+	self, err := os.ReadFile("/proc/self/exe")
+	must(t, err)
+	program, report := filepath.Join(dir, "program"), filepath.Join(dir, "report")
+	must(t, os.WriteFile(program, self, 0o755))
+	must(t, os.WriteFile(report, nil, 0o666))
+	must(t, os.Chmod(report, 0o666))
+	cmd := exec.Command(program, "-test.run=^TestExtractForAnother$")
+	cmd.Env = append(os.Environ(), extractInto+"="+dst, extractReport+"="+report)
+	cmd.Stdin = bytes.NewReader(data)
+	cmd.Dir = dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	text, err := os.ReadFile(report)
+	must(t, err)
+	var rep Report
+	must(t, json.Unmarshal(text, &rep))
+	return rep
+}
+
+const (
+	extractInto   = "TEST_EXTRACT_INTO"
+	extractReport = "TEST_EXTRACT_REPORT"
+)
+
+// TestExtractForAnother is what runs in the process of extractAsNobody.
+func TestExtractForAnother(t *testing.T) {
+	dst := os.Getenv(extractInto)
+	if dst == "" {
+		return
+	}
+	rep, err := Extract(t.Context(), os.Stdin, dst, ExtractOptions{})
+	must(t, err)
+	text, err := json.Marshal(rep)
+	must(t, err)
+	must(t, os.WriteFile(os.Getenv(extractReport), text, 0o600))
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -17,66 +16,65 @@ import (
 // Other than a zstd stream in general, this one can be taken apart without decompressing, as blocks say how long they are.
 func unpack(ctx context.Context, r io.Reader, read func(context.Context, *tarReader) error) error {
 	workers := workersOr(0)
-	d, err := zstd.NewReader(nil,
-		zstd.WithDecoderConcurrency(workers),
-		zstd.WithDecoderMaxWindow(frameSize),
-		zstd.WithDecodeAllCapLimit(true))
+	d, err := newDecoder(workers)
 	if err != nil {
-		return fmt.Errorf("set up decompression: %w", err)
+		return err
 	}
 	defer d.Close()
-	l := newLine(workers)
-	unframe := func(b *block) {
+	c, err := newCodec()
+	if err != nil {
+		return err
+	}
+	f := startFlow(ctx, workers, func(ctx context.Context, l *line) {
+		s := splitter{in: bufio.NewReaderSize(r, 256<<10), chain: chain{codec: c, decoder: d}}
+		s.split(ctx, l)
+	}, func(b *block) {
 		if b.err == nil {
 			b.plain, b.err = d.DecodeAll(b.stored, b.plain)
 		}
-	}
-
-	ctx, cancel := context.WithCancel(ctx)
-	var g sync.WaitGroup
-	defer g.Wait()
-	defer cancel()
-	g.Go(func() {
-		defer l.close()
-		split(ctx, r, l)
 	})
-	for range workers {
-		g.Go(func() { l.work(unframe) })
-	}
-	err = read(ctx, &tarReader{plain: plainReader{line: l}})
+	defer f.close()
+	err = read(ctx, &tarReader{plain: f.plain})
 	if err != nil && ctx.Err() != nil { // which also looks like the end of the stream
 		return context.Cause(ctx)
 	}
 	return err
 }
 
+// splitter takes a stored stream apart.
+type splitter struct {
+	in    *bufio.Reader
+	chain chain
+}
+
 // split puts the frames of a stored stream on a line, until its end or that of ctx. An error of the stream goes down the line too,
 // so that it is met after what came before it.
-func split(ctx context.Context, r io.Reader, l *line) {
-	br := bufio.NewReaderSize(r, 256<<10)
+func (s *splitter) split(ctx context.Context, l *line) {
 	for {
 		b, err := l.take(ctx)
 		if err != nil {
 			return
 		}
-		b.err = readFrame(br, b)
-		if b.err == io.EOF {
+		if err := s.next(b); err != nil {
+			l.release(b)
+			if err != io.EOF {
+				l.fail(ctx, err)
+			}
 			return
 		}
-		failed := b.err != nil // b is the worker's from here on
 		l.put(b)
-		if failed {
-			return
-		}
 	}
 }
 
-// readFrame reads the next frame that is not to be skipped, without decompressing it; io.EOF is the end between two frames.
-func readFrame(r *bufio.Reader, b *block) error {
+// next reads the next data frame without decompressing it; io.EOF is the end between two frames, with the index proven if there is one.
+func (s *splitter) next(b *block) error {
 	for {
-		start, err := r.Peek(zstd.HeaderMaxSize)
+		start, err := s.in.Peek(zstd.HeaderMaxSize)
 		if len(start) == 0 {
-			return err // io.EOF, or what ails the reader
+			if err == io.EOF {
+				return s.chain.end()
+			}
+			return err
 		}
 		var h zstd.Header
 		if err := h.Decode(start); err != nil {
@@ -86,10 +84,13 @@ func readFrame(r *bufio.Reader, b *block) error {
 			return fmt.Errorf("read frame header: %w", err)
 		}
 		if !h.Skippable {
-			return readBlocks(r, b, &h)
+			if err := readBlocks(s.in, b, &h); err != nil {
+				return err
+			}
+			return s.chain.data(len(b.stored), h.FrameContentSize)
 		}
-		if _, err := io.CopyN(io.Discard, r, int64(h.HeaderSize)+int64(h.SkippableSize)); err != nil {
-			return fmt.Errorf("skip frame: %w", unexpected(err))
+		if err := s.chain.skippable(s.in, &h); err != nil {
+			return err
 		}
 	}
 }
@@ -148,6 +149,9 @@ type plainReader struct {
 	line *line
 	cur  *block
 	rest []byte // of cur
+	at   int64  // bytes given
+
+	meet func(*block) // sees each block first, and may mend it; may be nil
 }
 
 // some gives at least one and at most n of the next bytes, valid until the next call; io.EOF at the end of the stream.
@@ -161,12 +165,16 @@ func (p *plainReader) some(n int64) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
+		if p.meet != nil {
+			p.meet(b)
+		}
 		if b.err != nil {
 			return nil, fmt.Errorf("decompress archive: %w", b.err)
 		}
 		p.cur, p.rest = b, b.plain
 	}
 	n = min(n, int64(len(p.rest)))
+	p.at += n
 	out := p.rest[:n]
 	p.rest = p.rest[n:]
 	return out, nil

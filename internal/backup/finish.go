@@ -71,6 +71,7 @@ func (r *Runner) manifest(one *reading, ref snapshot.Ref, taken time.Time, sum a
 		Quiesce: one.volume.Quiesce.Value.String(),
 		Archives: []snapshot.Archive{{
 			ID: ref.ID, Size: sum.Stored, SHA256: hex.EncodeToString(sum.SHA256[:]), Plain: sum.Plain,
+			Directory: hex.EncodeToString(sum.Directory[:]),
 		}},
 		Contents: snapshot.Contents{
 			Entries: sum.Entries, Bytes: sum.Bytes, Vanished: sum.Vanished, Resized: sum.Resized, Sockets: sum.Sockets,

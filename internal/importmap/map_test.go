@@ -39,7 +39,7 @@ plan
 
 part
 	access                  engine
-	catalog                 durable snapshot targets
+	catalog                 archive durable snapshot targets
 	engine/dir              engine
 	engine/docker           engine
 	ledger                  durable snapshot

@@ -125,18 +125,35 @@ func (r *Runner) extract(ctx context.Context, req Request, dir string) (archive.
 	if err := enoughSpace(dir, m.Archives[0].Plain, req.Paths); err != nil {
 		return archive.Report{}, err
 	}
+	o := archive.ExtractOptions{Paths: req.Paths}
+	if r.Progress != nil {
+		o.Progress = func(written int64) { r.Progress(written, m.Contents.Bytes) }
+	}
+	if len(req.Paths) > 0 {
+		return extractPart(ctx, req, dir, o)
+	}
 	from, err := open(ctx, req)
 	if err != nil {
 		return archive.Report{}, err
 	}
 	defer from.Close()
-	o := archive.ExtractOptions{Paths: req.Paths}
-	if r.Progress != nil {
-		o.Progress = func(written int64) { r.Progress(written, m.Contents.Bytes) }
-	}
 	report, err := archive.Extract(ctx, from, dir, o)
 	if err != nil {
 		return archive.Report{}, fmt.Errorf("restore snapshot %s: %w", m.ID, from.explain(ctx, err))
+	}
+	return report, nil
+}
+
+// extractPart fetches no more than what is wanted, each piece of which is checked against its own digest.
+func extractPart(ctx context.Context, req Request, dir string, o archive.ExtractOptions) (archive.Report, error) {
+	from, err := req.From.Open(ctx, req.Snapshot)
+	if err != nil {
+		return archive.Report{}, err
+	}
+	defer from.Close()
+	report, err := from.Extract(ctx, dir, o)
+	if err != nil {
+		return archive.Report{}, fmt.Errorf("restore snapshot %s: %w", req.Snapshot.ID, err)
 	}
 	return report, nil
 }

@@ -58,6 +58,9 @@ type Archive struct {
 	Size   int64  `json:"size"`   // bytes as stored
 	SHA256 string `json:"sha256"` // of the bytes as stored, hexadecimal
 	Plain  int64  `json:"plain"`  // bytes of the tar stream in it
+
+	// Directory is the SHA-256 of the directory in its index, hexadecimal. It vouches for any part that is read alone.
+	Directory string `json:"directory,omitempty"`
 }
 
 // Contents counts what is in a snapshot, and what went otherwise than it should while it was read.
@@ -177,6 +180,9 @@ func (a Archive) check() error {
 	}
 	if sum, err := hex.DecodeString(a.SHA256); err != nil || len(sum) != 32 {
 		return fmt.Errorf("archive %s: %q is not a SHA-256 digest", a.ID, a.SHA256)
+	}
+	if sum, err := hex.DecodeString(a.Directory); err != nil || len(sum) != 32 && len(sum) != 0 {
+		return fmt.Errorf("archive %s: %q is not the SHA-256 digest of a directory", a.ID, a.Directory)
 	}
 	if a.Size < 0 || a.Plain < 0 {
 		return fmt.Errorf("archive %s: a size is negative", a.ID)

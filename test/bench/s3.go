@@ -46,11 +46,9 @@ func (b *runner) startS3() (p peer, stop func() error, err error) {
 	if err := answers(address); err != nil {
 		return peer{}, stop, err
 	}
-	target := fmt.Sprintf("'s3=s3://bench?endpoint=http://%s&region=us-east-1&path-style=true'", address)
-	return peer{
-		name:    "backupd, S3 on loopback",
-		command: "rm -rf $WORK/s3/bench/*; " + fmt.Sprintf(backupd, target) + "; rm -rf $OUT; cp -rl $WORK/s3/bench $OUT",
-	}, stop, nil
+	p = backupd("backupd, S3 on loopback", fmt.Sprintf("'s3=s3://bench?endpoint=http://%s&region=us-east-1&path-style=true'", address))
+	p.backup = "rm -rf $WORK/s3/bench/*; " + p.backup
+	return p, stop, nil
 }
 
 func freeAddress() (string, error) {

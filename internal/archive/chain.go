@@ -1,0 +1,150 @@
+package archive
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// chain proves the index of an archive that is read as a stream: that the trailer is there, and vouches for the directory, and that for
+// each block. What the blocks say is not looked at. An archive without an index has nothing to prove.
+type chain struct {
+	codec   codec
+	decoder *zstd.Decoder
+
+	at       int64     // bytes of the archive that went by
+	plain    int64     // bytes of the tar in them
+	frames   int64     // data frames
+	index    int64     // where the first section began
+	blocks   hash.Hash // over what identifies each block; nil before the first section
+	size     int64     // of the directory, when it has been met
+	digest   [sha256.Size]byte
+	contents []byte // of the directory
+	ended    bool   // the trailer has been met, and all is well
+}
+
+// data counts a frame of data.
+func (c *chain) data(stored int, plain uint64) error {
+	if c.blocks != nil {
+		return errors.New("read frame: data after the index")
+	}
+	c.at += int64(stored)
+	c.plain += int64(plain)
+	c.frames++
+	return nil
+}
+
+// skippable takes a skippable frame off r, whose header it has.
+func (c *chain) skippable(r *bufio.Reader, h *zstd.Header) error {
+	length := int64(h.HeaderSize) + int64(h.SkippableSize)
+	if h.SkippableID != skippableID {
+		if c.blocks != nil {
+			return errors.New("skip frame: something foreign in the index or after it")
+		}
+		if _, err := io.CopyN(io.Discard, r, length); err != nil {
+			return fmt.Errorf("skip frame: %w", unexpected(err))
+		}
+		c.at += length
+		return nil
+	}
+	start, err := r.Peek(sectionHeader)
+	if err != nil {
+		return fmt.Errorf("read index: %w", unexpected(err))
+	}
+	t, length, err := parseSectionHeader(start)
+	if err != nil {
+		return fmt.Errorf("read index: %w", err)
+	}
+	if err := c.section(r, t, length); err != nil {
+		return err
+	}
+	c.at += length
+	return nil
+}
+
+func (c *chain) section(r io.Reader, t tag, length int64) error {
+	if c.blocks == nil {
+		c.index, c.blocks = c.at, sha256.New()
+	}
+	switch {
+	case c.ended, c.contents != nil && t != trailerSection:
+		return fmt.Errorf("read index: a %v where it should have ended", t)
+	case t == directorySection:
+		return c.directory(r, length)
+	case t == trailerSection:
+		return c.trailer(r, length)
+	}
+	digest := sha256.New()
+	if _, err := io.CopyN(digest, r, length); err != nil {
+		return fmt.Errorf("read %v: %w", t, unexpected(err))
+	}
+	c.blocks.Write(blockID(t, length, digest.Sum(nil)))
+	return nil
+}
+
+// blockID is what tells a block from any other.
+func blockID(t tag, length int64, digest []byte) []byte {
+	id := append([]byte{byte(t)}, digest...)
+	return binary.LittleEndian.AppendUint64(id, uint64(length))
+}
+
+func (c *chain) directory(r io.Reader, length int64) error {
+	section, err := io.ReadAll(io.LimitReader(r, length))
+	if err == nil && int64(len(section)) < length {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return fmt.Errorf("read directory: %w", err)
+	}
+	c.size, c.digest = length, sha256.Sum256(section)
+	c.contents, err = openSection(c.decoder, directorySection, section)
+	return err
+}
+
+func (c *chain) trailer(r io.Reader, length int64) error {
+	if c.contents == nil || length != trailerSize {
+		return errors.New("read trailer: no directory before it")
+	}
+	var b [trailerSize]byte
+	if _, err := io.ReadFull(r, b[:]); err != nil {
+		return fmt.Errorf("read trailer: %w", unexpected(err))
+	}
+	t, err := parseTrailer(b[:], c.at+trailerSize)
+	if err != nil {
+		return err
+	}
+	if t.index != c.index || t.length != c.size || t.digest != c.digest {
+		return errors.New("read trailer: it belongs to another index")
+	}
+	d, err := parseDirectory(c.contents, c.codec, t)
+	if err != nil {
+		return err
+	}
+	blocks := sha256.New()
+	for i := range d.Blocks {
+		blocks.Write(blockID(d.Blocks[i].Kind, d.Blocks[i].Length, d.Blocks[i].Digest[:]))
+	}
+	if [sha256.Size]byte(blocks.Sum(nil)) != [sha256.Size]byte(c.blocks.Sum(nil)) {
+		return errors.New("read index: damaged, or that of another archive")
+	}
+	if d.Totals.Plain != c.plain || d.Totals.Frames != c.frames {
+		return fmt.Errorf("read index: it is of %d frames with %d bytes, there are %d with %d",
+			d.Totals.Frames, d.Totals.Plain, c.frames, c.plain)
+	}
+	c.ended = true
+	return nil
+}
+
+// end tells whether the stream may end here.
+func (c *chain) end() error {
+	if c.blocks != nil && !c.ended {
+		return fmt.Errorf("read index: %w", io.ErrUnexpectedEOF)
+	}
+	return io.EOF
+}

@@ -1,0 +1,145 @@
+package archive
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"io"
+	"strings"
+	"testing"
+)
+
+// sampleArchive has blocks of every kind.
+func sampleArchive(t testing.TB) []byte {
+	dir := t.TempDir()
+	write(t, dir, map[string]string{"a": "1", "d/e": strings.Repeat("x", 3000), "\xff": ""})
+	data, _ := archived(t, dir, Options{Level: Fastest})
+	return data
+}
+
+func FuzzTrailer(f *testing.F) {
+	data := sampleArchive(f)
+	f.Add(data[len(data)-trailerSize:], int64(len(data)))
+	f.Add([]byte(endMagic), int64(8))
+	f.Fuzz(func(t *testing.T, tail []byte, size int64) {
+		got, err := parseTrailer(tail, size)
+		if err != nil {
+			return
+		}
+		if got.index <= 0 || got.directory < got.index || got.length <= 0 || got.directory+got.length+trailerSize != size {
+			t.Errorf("of %d bytes: %+v", size, got)
+		}
+		if back := got.append(nil); !bytes.HasSuffix(tail, back) {
+			t.Errorf("%x reads as %+v, which is written as %x", tail, got, back)
+		}
+	})
+}
+
+func FuzzDirectory(f *testing.F) {
+	data := sampleArchive(f)
+	r := reader(f, data)
+	var plain bytes.Buffer
+	if err := r.own.codec.append(&plain, r.own.directory); err != nil {
+		f.Fatal(err)
+	}
+	tr := r.own.trailer
+	f.Add(plain.Bytes(), tr.index, tr.directory)
+	f.Fuzz(func(t *testing.T, plain []byte, index, directory int64) {
+		if index <= 0 || directory < index || directory > maxSize {
+			return // as the trailer's reader sees to
+		}
+		c, err := newCodec()
+		must(t, err)
+		d, err := parseDirectory(plain, c, trailer{index: index, directory: directory})
+		if err != nil {
+			return
+		}
+		place := index
+		for _, b := range d.Blocks {
+			if b.place != place || b.Length <= 0 || b.Plain > maxBlock {
+				t.Errorf("block %+v", b)
+			}
+			place += b.Length
+		}
+		if place != directory {
+			t.Errorf("blocks end at %d, the directory is at %d", place, directory)
+		}
+	})
+}
+
+// FuzzBlocks reads records that nobody wrote, in an archive whose digests are all right: as one has it that is made to do harm.
+func FuzzBlocks(f *testing.F) {
+	r := reader(f, sampleArchive(f))
+	for kind, blocks := range map[tag][]*blockInfo{
+		entrySection: r.entryBlocks, sliceSection: r.sliceBlocks, frameSection: r.own.frameBlocks,
+	} {
+		for b, got := range r.own.blocks(f.Context(), blocks) {
+			must(f, got.err)
+			f.Add(byte(kind), got.records, b.Count)
+		}
+	}
+	f.Fuzz(func(t *testing.T, kind byte, records []byte, count int64) {
+		data, err := rebuilt(t, tag(kind), records, count)
+		if err != nil {
+			return
+		}
+		s := &stock{ReaderAt: bytes.NewReader(data)}
+		r, err := Open(t.Context(), s.source, int64(len(data)), ReaderOptions{Workers: 1})
+		if err != nil {
+			return
+		}
+		defer r.Close()
+		last := ""
+		for e, err := range r.Entries(t.Context(), ".") {
+			if err != nil {
+				break
+			}
+			if last != "" && comparePaths(last, e.Path) >= 0 || e.end() > r.Contents().Tar || e.Size < 0 {
+				t.Errorf("entry %+v after %q", e, last)
+			}
+			last = e.Path
+			if f, err := r.OpenFile(t.Context(), e.Path); err == nil {
+				n, err := io.Copy(io.Discard, io.LimitReader(f, 1<<20))
+				if err == nil && n != min(f.Size, 1<<20) {
+					t.Errorf("%q: %d of %d bytes", e.Path, n, f.Size)
+				}
+				must(t, f.Close())
+			}
+		}
+		_ = r.Tar(t.Context(), io.Discard) // an error is as good as none
+		_, _ = r.Verify(t.Context(), nil)
+	})
+}
+
+// rebuilt is the sample with other records in the blocks of one kind.
+func rebuilt(t testing.TB, kind tag, records []byte, count int64) ([]byte, error) {
+	x, err := newIndexWriter("")
+	must(t, err)
+	defer x.close()
+	framer, err := newFramer(None, 1)
+	must(t, err)
+	b := &block{plain: tarOf(t, file("a", "data"), folder("d"))}
+	framer.frame(b)
+	out := append([]byte(nil), b.stored...)
+	must(t, x.frame(b))
+	must(t, x.slice(sliceRecord{Length: x.totals.Plain}))
+	must(t, x.entry(&member{Entry: Entry{Path: "a", Kind: File, Size: 4}, data: tarBlock, stored: 4}))
+	tr, d := trailer{index: int64(len(out))}, directory{Totals: x.totals}
+	for _, w := range []*blockWriter{&x.entries, &x.frames, &x.slices} {
+		if w.kind == kind {
+			w.records.Reset()
+			w.records.Write(records)
+			w.current.Count = count
+		}
+		if err := w.seal(); err != nil {
+			return nil, err
+		}
+		d.Blocks = append(d.Blocks, w.blocks...)
+		out = append(out, w.shelf.mem...)
+	}
+	d.Totals.Entries, d.Totals.Frames = d.count(entrySection), d.count(frameSection)
+	var plain bytes.Buffer
+	must(t, x.codec.append(&plain, &d))
+	section := appendSection(nil, directorySection, x.encoder, plain.Bytes())
+	tr.directory, tr.length, tr.digest = int64(len(out)), int64(len(section)), sha256.Sum256(section)
+	return tr.append(append(out, section...)), nil
+}

@@ -1,0 +1,51 @@
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/backupd/backupd/internal/archive"
+)
+
+// Salvage restores what can be read of a damaged archive into an empty folder, which is made if need be. What the damage hits is in the
+// result's report, and the error is ErrDamaged then, beside the result. An archive that is sound is restored as by ToDir.
+func (r *Runner) Salvage(ctx context.Context, req Request, dir string) (Result, error) {
+	made, err := makeDir(dir)
+	if err != nil {
+		return Result{}, err
+	}
+	if left, err := vacant(dir, req.IfEmpty); err != nil || left {
+		return Result{Left: left}, err
+	}
+	own := req.Snapshot.Archives[0]
+	ref := req.Snapshot.Ref()
+	ref.ID = own.ID
+	from, err := req.From.OpenArchive(ctx, ref, 0, -1)
+	if err != nil {
+		return Result{}, err
+	}
+	defer from.Close()
+	o := archive.ExtractOptions{Paths: req.Paths, KeepGoing: true}
+	if r.Progress != nil {
+		o.Progress = func(written int64) { r.Progress(written, req.Snapshot.Contents.Bytes) }
+	}
+	report, err := archive.Extract(ctx, from, dir, o)
+	switch {
+	case err == nil, errors.Is(err, archive.ErrDamaged):
+		return Result{Report: report}, damaged(req, err)
+	case made:
+		err = errors.Join(err, os.RemoveAll(dir))
+	default:
+		err = errors.Join(err, removeChildren(dir))
+	}
+	return Result{}, fmt.Errorf("restore snapshot %s: %w", req.Snapshot.ID, err)
+}
+
+func damaged(req Request, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("restore snapshot %s: %w: what it does not hit was restored: %w", req.Snapshot.ID, ErrDamaged, err)
+}
