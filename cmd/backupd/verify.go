@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 	"time"
@@ -23,6 +24,8 @@ type verifyRow struct {
 	Seconds float64     `json:"seconds"`
 	Damages []damageRow `json:"damages"`
 	Error   string      `json:"error,omitempty"`
+
+	unread bool // the target refused, or somebody lost patience: nothing is known of the snapshot
 }
 
 type damageRow struct {
@@ -124,6 +127,7 @@ func (a *app) verify(ctx context.Context, s stored) verifyRow {
 		row.Damages = append(row.Damages, damageRow{Offset: d.Offset, Length: d.Length, Error: text(d.Err), Entries: d.Entries, Paths: d.Paths})
 	}
 	row.Error = text(err)
+	row.unread = len(damages) == 0 && (ctx.Err() != nil || errors.Is(err, fs.ErrPermission))
 	row.Sound = err == nil && len(damages) == 0
 	return row
 }
@@ -139,7 +143,10 @@ func (a *app) readBack(ctx context.Context, s stored, progress func(done int64))
 
 func printVerified(std streams, row verifyRow) {
 	verdict := "sound"
-	if !row.Sound {
+	switch {
+	case row.unread:
+		verdict = "NOT READ"
+	case !row.Sound:
 		verdict = "DAMAGED"
 	}
 	took := time.Duration(row.Seconds * float64(time.Second)).Round(time.Millisecond)
@@ -160,14 +167,21 @@ func printVerified(std streams, row verifyRow) {
 
 // unsound is the error of what was found.
 func unsound(rows []verifyRow) error {
-	var bad []string
+	var damaged, unread []string
 	for _, r := range rows {
-		if !r.Sound {
-			bad = append(bad, r.ID+" on "+r.Target)
+		switch {
+		case r.unread:
+			unread = append(unread, r.ID+" on "+r.Target)
+		case !r.Sound:
+			damaged = append(damaged, r.ID+" on "+r.Target)
 		}
 	}
-	if len(bad) == 0 {
+	switch {
+	case len(damaged) > 0:
+		return coded{fmt.Errorf("damaged: %s", strings.Join(damaged, ", ")), exitDamaged}
+	case len(unread) > 0:
+		return fmt.Errorf("not read: %s", strings.Join(unread, ", "))
+	default:
 		return nil
 	}
-	return coded{fmt.Errorf("damaged: %s", strings.Join(bad, ", ")), exitDamaged}
 }
