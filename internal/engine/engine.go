@@ -16,6 +16,8 @@ var (
 	ErrNotFound    = errors.New("not found")
 	ErrConflict    = errors.New("in conflict with its present state") // already paused, not running, in use, ...
 	ErrUnreachable = errors.New("engine cannot be reached")
+	// ErrNoManager is of services only. An engine that was just started is none yet.
+	ErrNoManager = errors.New("the engine is not (or not yet) a working manager of a swarm")
 )
 
 // Info is an engine's own account of itself.

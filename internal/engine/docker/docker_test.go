@@ -37,6 +37,8 @@ func (a answers) RoundTrip(r *http.Request) (*http.Response, error) {
 		status, answer = http.StatusForbidden, rest
 	case code == "500":
 		status, answer = http.StatusInternalServerError, rest
+	case code == "503":
+		status, answer = http.StatusServiceUnavailable, rest
 	}
 	return &http.Response{
 		StatusCode: status, Request: r, Body: io.NopCloser(strings.NewReader(answer)),

@@ -7,6 +7,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/mount"
 
+	"github.com/backupd/backupd/internal/engine"
 	"github.com/backupd/backupd/internal/engine/docker"
 	"github.com/backupd/backupd/internal/engine/enginetest"
 	"github.com/backupd/backupd/internal/testenv"
@@ -26,6 +27,11 @@ func TestDockerIsAnEngine(t *testing.T) {
 			Name:   d.Volatile,
 			Create: func(s enginetest.Spec) string { return d.Create(asked(d, s)) },
 			Remove: d.Remove,
+			Service: func(s enginetest.ServiceSpec) string {
+				return d.Service(testenv.Service{
+					Name: s.Name, Image: d.ShellImage(), Mounts: points(s.Mounts), Replicas: s.Replicas, Global: s.Global, StopTimeout: s.StopTimeout,
+				})
+			},
 		}
 	})
 }
@@ -44,12 +50,18 @@ func asked(d *testenv.Docker, s enginetest.Spec) testenv.Container {
 	if s.VolumesFrom != "" {
 		c.HostConfig.VolumesFrom = []string{s.VolumesFrom}
 	}
-	for _, m := range s.Mounts {
+	c.HostConfig.Mounts = points(s.Mounts)
+	return c
+}
+
+func points(mounts []engine.Mount) []mount.Mount {
+	var points []mount.Mount
+	for _, m := range mounts {
 		point := mount.Mount{Type: mount.TypeBind, Source: m.Source, Target: m.Destination, ReadOnly: m.ReadOnly}
 		if m.Volume != "" {
 			point.Type, point.Source = mount.TypeVolume, m.Volume
 		}
-		c.HostConfig.Mounts = append(c.HostConfig.Mounts, point)
+		points = append(points, point)
 	}
-	return c
+	return points
 }

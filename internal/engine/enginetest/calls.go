@@ -141,6 +141,7 @@ func (f *Fake) Stop(ctx context.Context, id string, _ time.Duration) error {
 		if c.AutoRemove {
 			f.remove(c)
 		}
+		f.replace(c)
 		return nil
 	})
 }

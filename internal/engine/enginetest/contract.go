@@ -25,6 +25,8 @@ type Engine interface {
 	Unpause(ctx context.Context, id string) error
 	Stop(ctx context.Context, id string, timeout time.Duration) error
 	Start(ctx context.Context, id string) error
+	Service(ctx context.Context, id string) (engine.Service, error)
+	Scale(ctx context.Context, id string, from, to uint64) error
 	Events(ctx context.Context, since time.Time) iter.Seq2[engine.Event, error]
 }
 
@@ -37,6 +39,8 @@ type Env struct {
 	Create func(Spec) string
 	// Remove removes a container, whatever it is doing.
 	Remove func(id string)
+	// Service makes a swarm service, on an engine that manages a swarm from then on, and gives its id.
+	Service func(ServiceSpec) string
 }
 
 // Spec says which container to make. Its program ends at once when it is asked to.
@@ -46,6 +50,15 @@ type Spec struct {
 	Mounts      []engine.Mount // Volume or Source, and Destination
 	VolumesFrom string         // id of another container whose mounts it has too
 	AutoRemove  bool
+	StopTimeout time.Duration
+}
+
+// ServiceSpec says which swarm service to make. Its tasks' program ends at once when it is asked to.
+type ServiceSpec struct {
+	Name        string
+	Global      bool
+	Replicas    uint64
+	Mounts      []engine.Mount
 	StopTimeout time.Duration
 }
 
@@ -71,6 +84,9 @@ func Run(t *testing.T, open func(*testing.T) Env) {
 		"events are seen, and seen again":              (*suite).eventsAreSeen,
 		"events end with their context":                (*suite).eventsEnd,
 		"a context that ended stops a call":            (*suite).endedContext,
+		"a service shows what decides how to scale it": (*suite).serviceFields,
+		"a service is scaled to nothing and back":      (*suite).serviceScales,
+		"a service is scaled from what it was alone":   (*suite).serviceConflicts,
 	} {
 		t.Run(name, func(t *testing.T) { test(&suite{t, open(t)}) })
 	}

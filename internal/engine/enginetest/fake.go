@@ -37,6 +37,8 @@ type world struct {
 	down       bool
 	volumes    map[string]engine.Volume
 	containers []*Container // in the order of their creation
+	services   map[string]*service
+	noManager  bool // of a swarm
 	events     []engine.Event
 	news       chan struct{} // closed when there are more events, or the engine went down
 	starts     int           // of the engine: streams of an earlier one are broken
@@ -53,7 +55,7 @@ type Container struct {
 
 // New is an engine without anything in it. The clock is the system's, and so the bubble's under testing/synctest.
 func New(t testing.TB) *Fake {
-	return &Fake{world: &world{root: t.TempDir(), now: time.Now, volumes: map[string]engine.Volume{}, news: make(chan struct{})}}
+	return &Fake{world: &world{root: t.TempDir(), now: time.Now, volumes: map[string]engine.Volume{}, services: map[string]*service{}, news: make(chan struct{})}}
 }
 
 // Operator is the same engine for somebody else, whose calls neither fail nor count.
@@ -75,34 +77,7 @@ func (w *world) AddVolume(v engine.Volume) engine.Volume {
 func (w *world) AddContainer(c Container) engine.Container {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.made++
-	if c.ID == "" {
-		c.ID = fmt.Sprintf("%064x", w.made)
-	}
-	if c.Name == "" {
-		c.Name = fmt.Sprintf("container-%d", w.made)
-	}
-	if c.State == "" {
-		c.State = engine.Running
-	}
-	if c.StopTimeout == 0 {
-		c.StopTimeout = 10 * time.Second
-	}
-	if c.Started.IsZero() && c.State != engine.Created {
-		c.Started = w.tick()
-	}
-	c.Mounts = slices.Clone(c.Mounts)
-	for i, m := range c.Mounts {
-		if m.Volume != "" && m.Source == "" {
-			c.Mounts[i].Source = w.volumes[m.Volume].Mountpoint
-		}
-	}
-	w.containers = append(w.containers, &c)
-	w.happened(c.Container, "create")
-	if c.State == engine.Running {
-		w.happened(c.Container, "start")
-	}
-	return told(&c)
+	return told(w.addContainer(c))
 }
 
 // Step lets every container that is running do its Work once. None can be held while it does.
@@ -126,6 +101,7 @@ func (w *world) RemoveContainer(id string) {
 	}
 	w.end(c)
 	w.remove(c)
+	w.replace(c)
 }
 
 // Recreate replaces a container by a running one that differs in its id alone, as compose does.
@@ -178,6 +154,38 @@ func (w *world) createVolume(v engine.Volume) (engine.Volume, error) {
 	w.volumes[v.Name] = v
 	w.emit(engine.Event{Type: "volume", Action: "create", ID: v.Name})
 	return v, nil
+}
+
+// addContainer fills in what is not given.
+func (w *world) addContainer(c Container) *Container {
+	w.made++
+	if c.ID == "" {
+		c.ID = fmt.Sprintf("%064x", w.made)
+	}
+	if c.Name == "" {
+		c.Name = fmt.Sprintf("container-%d", w.made)
+	}
+	if c.State == "" {
+		c.State = engine.Running
+	}
+	if c.StopTimeout == 0 {
+		c.StopTimeout = 10 * time.Second
+	}
+	if c.Started.IsZero() && c.State != engine.Created {
+		c.Started = w.tick()
+	}
+	c.Mounts = slices.Clone(c.Mounts)
+	for i, m := range c.Mounts {
+		if m.Volume != "" && m.Source == "" {
+			c.Mounts[i].Source = w.volumes[m.Volume].Mountpoint
+		}
+	}
+	w.containers = append(w.containers, &c)
+	w.happened(c.Container, "create")
+	if c.State == engine.Running {
+		w.happened(c.Container, "start")
+	}
+	return &c
 }
 
 // find looks up a container by its id or name.

@@ -35,6 +35,13 @@ func TestFakeIsAnEngine(t *testing.T) {
 				return f.AddContainer(c).ID
 			},
 			Remove: f.RemoveContainer,
+			Service: func(s enginetest.ServiceSpec) string {
+				made := engine.Service{Name: s.Name, Replicas: s.Replicas, StopTimeout: s.StopTimeout}
+				if s.Global {
+					made.Kind = engine.Global
+				}
+				return f.AddService(made, enginetest.Container{Container: engine.Container{Mounts: s.Mounts}}).ID
+			},
 		}
 	})
 }
