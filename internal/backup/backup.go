@@ -28,6 +28,11 @@ type Opener interface {
 	Path(ctx context.Context, v engine.Volume) (string, error)
 }
 
+// Keeper makes containers hold still.
+type Keeper interface {
+	Hold(ctx context.Context, req quiesce.Request) (quiesce.Holding, error)
+}
+
 // Target is a place that snapshots go to.
 type Target struct {
 	Name    string
@@ -52,7 +57,7 @@ type Spool struct {
 // Runner runs jobs. All fields are needed but the last two.
 type Runner struct {
 	Identity Identity
-	Keeper   *quiesce.Keeper
+	Keeper   Keeper
 	Access   Opener
 	Targets  map[string]Target // by name
 	Locks    catalog.Locks
@@ -172,7 +177,7 @@ func (r *Runner) readHeld(ctx context.Context, readings []*reading) {
 }
 
 // readAll reads one volume after the other, for as long as they hold still.
-func (r *Runner) readAll(ctx context.Context, hold *quiesce.Hold, readings []*reading) {
+func (r *Runner) readAll(ctx context.Context, hold quiesce.Holding, readings []*reading) {
 	reading, cancel := context.WithCancelCause(ctx)
 	var watch sync.WaitGroup
 	defer watch.Wait()

@@ -250,7 +250,7 @@ func TestWhatMayHaveMovedIsStoredAndDoesNotCount(t *testing.T) {
 		w.backup(t.Context())
 		before := w.snapshots(t)
 		gone := false
-		w.runner.Keeper = quiesce.New(forgetful{w.eng, &gone}, quiesce.Options{Now: time.Now})
+		w.runner.Keeper = quiesce.New(forgetful{w.eng, &gone}, quiesce.Options{Dir: t.TempDir(), Now: time.Now})
 		w.runner.Progress = func(string, int64, int64) { gone = true }
 		for _, r := range w.backup(t.Context()) {
 			if r.Stored() || r.Manifest.Grade != snapshot.Fuzzy || r.Err == nil || !strings.Contains(r.Err.Error(), "could not be looked at") {

@@ -89,7 +89,7 @@ func newWorld(t *testing.T, mode quiesce.Mode) *world {
 	w := &world{eng: enginetest.New(t), stores: map[string]*memory.Store{}, spool: t.TempDir()}
 	w.runner = &backup.Runner{
 		Identity: backup.Identity{Host: "web1", Owner: "owner", Program: "test"},
-		Keeper:   quiesce.New(w.eng, quiesce.Options{Now: time.Now}),
+		Keeper:   quiesce.New(w.eng, quiesce.Options{Dir: t.TempDir(), Now: time.Now}),
 		Access:   access.NewProven(w.eng, rand.Reader),
 		Targets:  map[string]backup.Target{},
 		Locks:    catalog.Locks{Dir: t.TempDir()},

@@ -2,59 +2,84 @@ package quiesce
 
 import (
 	"context"
-	"maps"
-	"sync"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/backupd/backupd/internal/durable"
 )
 
-// claims says which hold a container belongs to, so that none resumes what another still needs.
+// claims are the containers that a hold has to itself among all holds on this host, so that none resumes what another still needs.
 type claims struct {
-	mu    sync.Mutex
-	owner map[string]*Hold
-	freed chan struct{} // closed when any claim is dropped
+	dir  string
+	keys *durable.Keys // nil until something is claimed
 }
 
-// wait claims all the containers at once, so that two holds can never each wait for the other; it tells whether it had to wait.
-func (c *claims) wait(ctx context.Context, h *Hold, ids []string) (waited bool, err error) {
-	for {
-		freed, ok := c.try(h, ids)
-		if ok {
-			return waited, nil
-		}
-		waited = true
-		select {
-		case <-freed:
-		case <-ctx.Done():
-			return waited, context.Cause(ctx)
+func (k *Keeper) claims() *claims { return &claims{dir: k.dir} }
+
+// wait claims all the containers, in one order everywhere so that two holds never wait for each other, and instead of what it claimed
+// before; it tells whether it had to wait.
+func (c *claims) wait(ctx context.Context, ids []string) (waited bool, err error) {
+	if c.keys == nil && len(ids) == 0 {
+		return false, nil
+	}
+	if err := c.open(); err != nil {
+		return false, err
+	}
+	if err := c.keys.Drop(); err != nil {
+		return false, err
+	}
+	for _, id := range slices.Sorted(slices.Values(ids)) {
+		for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
+			err := c.keys.Try(id)
+			if err == nil {
+				break
+			}
+			if !errors.Is(err, durable.ErrLocked) {
+				return waited, err
+			}
+			waited = true
+			select {
+			case <-ctx.Done():
+				return waited, context.Cause(ctx)
+			case <-time.After(pause):
+			}
 		}
 	}
+	return waited, nil
 }
 
-// try claims all the containers or none, and then gives the channel to wait on before trying again.
-func (c *claims) try(h *Hold, ids []string) (freed <-chan struct{}, ok bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+// try claims the containers too, or fails with durable.ErrLocked when one is another's; then some of them may be claimed.
+func (c *claims) try(ids []string) error {
+	if err := c.open(); err != nil {
+		return err
+	}
 	for _, id := range ids {
-		if owner := c.owner[id]; owner != nil && owner != h {
-			return c.freed, false
+		if err := c.keys.Try(id); err != nil {
+			return err
 		}
 	}
-	if c.owner == nil {
-		c.owner, c.freed = make(map[string]*Hold), make(chan struct{})
-	}
-	for _, id := range ids {
-		c.owner[id] = h
-	}
-	return nil, true
+	return nil
 }
 
-// drop ends all claims of the hold.
-func (c *claims) drop(h *Hold) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	claimed := len(c.owner)
-	maps.DeleteFunc(c.owner, func(_ string, owner *Hold) bool { return owner == h })
-	if len(c.owner) < claimed {
-		close(c.freed)
-		c.freed = make(chan struct{})
+func (c *claims) open() (err error) {
+	if c.keys != nil {
+		return nil
 	}
+	if err := os.MkdirAll(c.dir, 0o700); err != nil {
+		return fmt.Errorf("make the folder of holds: %w", err)
+	}
+	c.keys, err = durable.OpenKeys(filepath.Join(c.dir, "containers.lock"))
+	return err
+}
+
+// close ends all claims.
+func (c *claims) close() error {
+	if c.keys == nil {
+		return nil
+	}
+	return c.keys.Close()
 }

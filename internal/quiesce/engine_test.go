@@ -50,9 +50,9 @@ func (r *real) state(t *testing.T, id string) engine.State {
 	return c.State
 }
 
-func (r *real) hold(t *testing.T, mode quiesce.Mode) *quiesce.Hold {
+func (r *real) hold(t *testing.T, mode quiesce.Mode) quiesce.Holding {
 	t.Helper()
-	k := quiesce.New(r.client, quiesce.Options{Now: time.Now})
+	k := quiesce.New(r.client, quiesce.Options{Dir: t.TempDir(), Now: time.Now})
 	h, err := k.Hold(t.Context(), quiesce.Request{Volumes: []engine.Volume{r.volume}, Mode: mode, Limit: time.Minute})
 	must(t, err)
 	return h
@@ -171,7 +171,7 @@ func TestRestartLoopOnRealEngine(t *testing.T) {
 // What a restore stops is started again, also when it was made anew meanwhile and left stopped.
 func TestSuccessorOnRealEngine(t *testing.T) {
 	r := newReal(t)
-	k := quiesce.New(r.client, quiesce.Options{Now: time.Now})
+	k := quiesce.New(r.client, quiesce.Options{Dir: t.TempDir(), Now: time.Now})
 	id := r.run("reader", testenv.Wait, api.HostConfig{Binds: []string{r.volume.Name + ":/data:ro"}})
 	h, err := k.Hold(t.Context(), quiesce.Request{Volumes: []engine.Volume{r.volume}, Readers: true})
 	must(t, err)

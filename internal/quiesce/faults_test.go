@@ -73,7 +73,7 @@ func TestLateEffects(t *testing.T) {
 		t.Run(mode.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, shop()...)
-				k := quiesce.New(&late{w}, quiesce.Options{Now: time.Now})
+				k := quiesce.New(&late{w}, quiesce.Options{Dir: t.TempDir(), Now: time.Now})
 				_, err := k.Hold(t.Context(), quiesce.Request{Volumes: []engine.Volume{data}, Mode: mode})
 				if !errors.Is(err, engine.ErrUnreachable) {
 					t.Fatalf("hold: %v", err)
@@ -138,7 +138,7 @@ func TestRefusalToResume(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, shop()...)
 		refusing := &refusesToStart{world: w, id: "id-db"}
-		k := quiesce.New(refusing, quiesce.Options{Now: time.Now})
+		k := quiesce.New(refusing, quiesce.Options{Dir: t.TempDir(), Now: time.Now})
 		h, err := k.Hold(t.Context(), quiesce.Request{Volumes: []engine.Volume{data}, Mode: quiesce.Stop})
 		must(t, err)
 		begun := time.Now()
@@ -213,7 +213,7 @@ func TestRefusalToPause(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, shop()...)
-				k := quiesce.New(&refusesToPause{w, "id-db", tt.refusals}, quiesce.Options{Now: time.Now})
+				k := quiesce.New(&refusesToPause{w, "id-db", tt.refusals}, quiesce.Options{Dir: t.TempDir(), Now: time.Now})
 				h, err := k.Hold(t.Context(), quiesce.Request{Volumes: []engine.Volume{data}, Mode: quiesce.Pause})
 				if tt.err == "" {
 					must(t, err)

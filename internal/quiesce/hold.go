@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/backupd/backupd/internal/durable"
 	"github.com/backupd/backupd/internal/engine"
 	"github.com/backupd/backupd/internal/snapshot"
 )
@@ -18,6 +19,8 @@ type Hold struct {
 	req    Request
 	doubts *doubts
 	watch  *watch
+	claims *claims
+	diary  *journal
 	held   []*held
 	plan   Plan // of the last look
 
@@ -31,8 +34,8 @@ type Hold struct {
 
 // Hold makes the containers hold still that use the request's volumes. After an error none is held any more by this call. Whoever
 // gets a Hold releases it, best with defer. Waiting for containers of another hold does not count against the limit.
-func (k *Keeper) Hold(ctx context.Context, req Request) (*Hold, error) {
-	h := &Hold{keeper: k, req: req, doubts: &doubts{}, taken: make(chan struct{})}
+func (k *Keeper) Hold(ctx context.Context, req Request) (Holding, error) {
+	h := &Hold{keeper: k, req: req, doubts: &doubts{}, claims: k.claims(), diary: k.journal(), taken: make(chan struct{})}
 	if req.mode() != None {
 		h.doubts.lost = make(chan struct{})
 	}
@@ -54,13 +57,10 @@ func (k *Keeper) Hold(ctx context.Context, req Request) (*Hold, error) {
 	return h, nil
 }
 
-// Lost is closed when the data may move although the hold has not been released: the limit passed, or somebody else resumed a
-// container, or nobody can tell. A reader should stop. It is never closed in mode None.
+// Lost is as in Holding.
 func (h *Hold) Lost() <-chan struct{} { return h.doubts.lost }
 
-// Release lets all containers go that the hold made hold still and nobody else has taken over, in the reverse order. It tries them
-// all, over again for minutes while the engine does not answer, and does so although ctx has ended. Once is enough: further calls
-// give the same.
+// Release is as in Holding. It tries all containers, over again for minutes while the engine does not answer.
 func (h *Hold) Release(ctx context.Context) (Report, error) {
 	h.once.Do(func() { h.report, h.err = h.end(context.WithoutCancel(ctx)) })
 	return h.report, h.err
@@ -74,9 +74,13 @@ func (h *Hold) end(ctx context.Context) (Report, error) {
 		h.lastLook(ctx)
 	}
 	err := h.letGo(ctx)
+	if err == nil {
+		err = h.diary.finish()
+	} else {
+		err = errors.Join(err, h.diary.leave())
+	}
 	h.watch.close(slices.ContainsFunc(h.held, func(t *held) bool { return t.resumed }))
-	h.keeper.claims.drop(h)
-	return h.result(), err
+	return h.result(), errors.Join(err, h.claims.close())
 }
 
 // lastLook makes sure that what was held still is.
@@ -163,6 +167,7 @@ func (h *Hold) learn(containers []engine.Container) {
 		for _, t := range h.held {
 			if t.Container.ID == c.ID && t.Container.Started.IsZero() {
 				t.Container.Started = c.Started
+				h.diary.started(c)
 			}
 		}
 	}
@@ -179,14 +184,14 @@ func (h *Hold) claim(ctx context.Context, steps []Step) (waited bool, err error)
 		ids = append(ids, c.ID)
 	}
 	if len(h.held) == 0 {
-		h.keeper.claims.drop(h)
-		if waited, err = h.keeper.claims.wait(ctx, h, ids); err != nil {
+		if waited, err = h.claims.wait(ctx, ids); err != nil {
 			return waited, fmt.Errorf("wait for containers that are held for another volume: %w", err)
 		}
 		return waited, nil
 	}
-	if _, ok := h.keeper.claims.try(h, ids); !ok {
+	err = h.claims.try(ids)
+	if errors.Is(err, durable.ErrLocked) {
 		return false, errors.New("a container started that is held for another volume: try again later")
 	}
-	return false, nil
+	return false, err
 }

@@ -171,7 +171,7 @@ func TestHold(t *testing.T) {
 					tt.shop = shop()
 				}
 				w := newWorld(t, tt.shop...)
-				k := quiesce.New(w, quiesce.Options{Self: "self", Blind: tt.blind, Now: time.Now})
+				k := quiesce.New(w, quiesce.Options{Dir: t.TempDir(), Self: "self", Blind: tt.blind, Now: time.Now})
 				h, err := k.Hold(t.Context(), quiesce.Request{Volumes: []engine.Volume{data}, Mode: tt.mode})
 				must(t, err)
 				synctest.Wait()
@@ -224,7 +224,7 @@ func TestOrderOfCalls(t *testing.T) {
 // A stream that began too late to tell of the hold cannot prove that nothing happened since.
 func TestEventsThatBeginLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k := quiesce.New(&forgetful{newWorld(t, shop()...)}, quiesce.Options{Now: time.Now})
+		k := quiesce.New(&forgetful{newWorld(t, shop()...)}, quiesce.Options{Dir: t.TempDir(), Now: time.Now})
 		h, err := k.Hold(t.Context(), quiesce.Request{Volumes: []engine.Volume{data}, Mode: quiesce.Pause})
 		must(t, err)
 		report, err := h.Release(t.Context())

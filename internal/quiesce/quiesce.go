@@ -1,9 +1,9 @@
 // Package quiesce makes the containers that use volumes hold still while somebody reads or replaces the data, and promises that
-// they run again afterwards: on success, error, cancellation, and when a limit passes.
+// they run again afterwards: on success, error, cancellation, and when a limit passes. What it is about to do is in a journal before it is
+// done, so that Recover lets go in the place of a process that died.
 //
 // What is to be done is decided purely (Select, and the grade in grade.go); doing it needs only the small Engine below, so that a
-// process of its own can do it. What this package does not do: it reads no volume, decides on no schedule, and does not outlive its
-// own process.
+// process of its own can do it (package guard). What this package does not do: it reads no volume, and decides on no schedule.
 package quiesce
 
 import (
@@ -31,7 +31,7 @@ type Engine interface {
 // Request says what is to hold still.
 type Request struct {
 	Volumes []engine.Volume
-	Mode    Mode
+	Mode    Mode          `json:",omitempty"`
 	Limit   time.Duration // longest time that containers may be held; 0 is no limit
 	// Readers is for exchanging the data under the containers: those that only read are held too, all are stopped whatever the
 	// mode says, and a container that could not be started again as it was is an error.
@@ -65,20 +65,36 @@ type Report struct {
 
 // Options are what a Keeper knows of its surroundings.
 type Options struct {
-	Self  string // id of the container that this program runs in, or a prefix of it; "" outside of containers
-	Blind bool   // the engine does not see who uses its volumes, so nothing can be said about how still they are
-	Log   *slog.Logger
-	Now   func() time.Time
+	// Dir is the folder of journals, and of the locks of containers that all processes on this host share. Where nothing is ever held
+	// it may be "".
+	Dir    string
+	Engine string // its id: a journal of another one is none of this Keeper's business
+	Self   string // id of the container that this program runs in, or a prefix of it; "" outside of containers
+	Blind  bool   // the engine does not see who uses its volumes, so nothing can be said about how still they are
+	Log    *slog.Logger
+	Now    func() time.Time
 }
 
-// Keeper makes holds. Two holds of one Keeper never have a container in common: the second waits for the first.
+// Holding is what somebody has who asked for containers to hold still.
+type Holding interface {
+	// Lost is closed when the data may move although the hold has not been released: the limit passed, or somebody else resumed a
+	// container, or nobody can tell. A reader should stop. It is never closed in mode None.
+	Lost() <-chan struct{}
+
+	// Release lets all containers go that were made to hold still and that nobody else has taken over, in the reverse order. It does
+	// so although ctx has ended. Once is enough: further calls give the same.
+	Release(ctx context.Context) (Report, error)
+}
+
+// Keeper makes holds. Two holds never have a container in common, in whichever processes: the second waits for the first.
 type Keeper struct {
 	eng    Engine
+	dir    string
+	engine string
 	self   string
 	blind  bool
 	log    *slog.Logger
 	now    func() time.Time
-	claims claims
 }
 
 // New gives a Keeper that works on eng.
@@ -86,5 +102,5 @@ func New(eng Engine, o Options) *Keeper {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Keeper{eng: eng, self: o.Self, blind: o.Blind, log: o.Log, now: o.Now}
+	return &Keeper{eng: eng, dir: o.Dir, engine: o.Engine, self: o.Self, blind: o.Blind, log: o.Log, now: o.Now}
 }

@@ -23,6 +23,9 @@ type held struct {
 // answer is the longest that an engine may think about a call, beyond what the call itself waits for.
 const answer = 30 * time.Second
 
+// late is how long an engine may take to begin with a call that it has got.
+const late = 5 * time.Second
+
 // grace is the longest that a stop of the container takes by itself.
 func grace(c engine.Container) time.Duration {
 	const forever = 5 * time.Minute // for a container that is never to be killed (a negative time-out)
@@ -42,12 +45,18 @@ func (h *Hold) hold(ctx context.Context, s Step) error {
 		return fmt.Errorf("%s container %q: %s", s.How, s.Container.Name, reasons[0])
 	}
 	ctx = context.WithoutCancel(ctx)
+	if err := h.diary.intend(s); err != nil {
+		return fmt.Errorf("%s container %q: nothing was done to it, as the journal could not be written: %w", s.How, s.Container.Name, err)
+	}
 	h.startLimit(ctx)
 	t := &held{Step: s, since: h.keeper.now()}
 	t.Container.Started = time.Time{} // it may have been restarted since it was looked at; the look after the hold tells
 	h.held = append(h.held, t)        // before the call: whatever comes of it, letting go looks after it
 	h.watch.expect(s.Container, coming)
 	ours, err := h.insist(ctx, t)
+	if err == nil {
+		h.diary.settled(s, ours)
+	}
 	if !ours {
 		h.held = h.held[:len(h.held)-1]
 		h.watch.forget(s.Container.ID)
@@ -123,10 +132,6 @@ func (h *Hold) settle(ctx context.Context, t *held, err error) (ours bool, _ err
 	case lookErr == nil && conflict && c.State != t.Container.State: // somebody else was faster
 		return false, nil
 	}
-	const late = 5 * time.Second
-	t.pending = h.keeper.now().Add(late)
-	if t.How == Stop {
-		t.pending = t.pending.Add(grace(t.Container))
-	}
+	t.pending = h.keeper.unsettled(t.Step, h.keeper.now())
 	return true, errors.Join(err, lookErr)
 }

@@ -14,13 +14,14 @@ import (
 // world is the fake engine, where stops take time, and with an operator who may be at work during calls.
 type world struct {
 	*enginetest.Fake
+	dir      string // of journals and locks
 	operator *enginetest.Fake
 	on       func(call, id string) // called after each pause and stop, with the container
 	extra    chan engine.Event     // told beside what the fake tells
 }
 
 func newWorld(t *testing.T, containers ...engine.Container) *world {
-	w := &world{Fake: enginetest.New(t), extra: make(chan engine.Event)}
+	w := &world{Fake: enginetest.New(t), dir: t.TempDir(), extra: make(chan engine.Event)}
 	w.operator = w.Operator()
 	for _, c := range containers {
 		w.AddContainer(enginetest.Container{Container: c})
@@ -29,7 +30,7 @@ func newWorld(t *testing.T, containers ...engine.Container) *world {
 }
 
 func (w *world) keeper() *quiesce.Keeper {
-	return quiesce.New(w, quiesce.Options{Self: "self", Now: time.Now})
+	return quiesce.New(w, quiesce.Options{Dir: w.dir, Engine: "engine", Self: "self", Now: time.Now})
 }
 
 func (w *world) Pause(ctx context.Context, id string) error {

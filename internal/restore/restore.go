@@ -32,10 +32,15 @@ type Opener interface {
 	Path(ctx context.Context, v engine.Volume) (string, error)
 }
 
+// Keeper makes containers hold still.
+type Keeper interface {
+	Hold(ctx context.Context, req quiesce.Request) (quiesce.Holding, error)
+}
+
 // Runner restores snapshots. Progress may be nil; a runner that only restores to folders needs no Engine, Keeper and Access.
 type Runner struct {
 	Engine   Engine
-	Keeper   *quiesce.Keeper
+	Keeper   Keeper
 	Access   Opener
 	Self     string // id of the container that this program runs in, or a prefix of it
 	Log      *slog.Logger

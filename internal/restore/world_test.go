@@ -55,7 +55,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{eng: enginetest.New(t), store: memory.New(), source: t.TempDir()}
 	w.runner = &restore.Runner{
 		Engine: w.eng,
-		Keeper: quiesce.New(w.eng, quiesce.Options{Now: time.Now}),
+		Keeper: quiesce.New(w.eng, quiesce.Options{Dir: t.TempDir(), Now: time.Now}),
 		Access: access.Direct{},
 		Log:    slog.New(slog.DiscardHandler),
 	}

@@ -1,0 +1,214 @@
+package quiesce
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/backupd/backupd/internal/durable"
+	"github.com/backupd/backupd/internal/engine"
+)
+
+// journal is where a hold writes down what it is about to do, for whoever has to let go in its place. It is a file of JSON lines that the
+// hold's process has locked, made with the first step and removed when all has been let go.
+type journal struct {
+	keeper *Keeper
+	path   string
+	log    *durable.Log // nil while there is nothing to write down
+}
+
+const (
+	journalFormat = "backupd hold 1"
+	journalEnd    = ".journal"
+)
+
+// line is one line of a journal: the first has a format, each other one of the rest.
+type line struct {
+	Format string    `json:"format,omitempty"`
+	Engine string    `json:"engine,omitempty"`
+	At     time.Time `json:"at"`
+
+	Step    *Step    `json:"step,omitempty"`    // is about to be carried out
+	Settled *outcome `json:"settled,omitempty"` // has been: no call is under way any more
+	Started *run     `json:"started,omitempty"` // the run of a container that is held
+}
+
+type outcome struct {
+	Container string `json:"container"`
+	Ours      bool   `json:"ours"` // to let go
+}
+
+type run struct {
+	Container string    `json:"container"`
+	Began     time.Time `json:"began"`
+}
+
+func (k *Keeper) journal() *journal { return &journal{keeper: k} }
+
+// intend writes a step down, for good, before it is carried out.
+func (j *journal) intend(s Step) error {
+	if j.log == nil {
+		if err := j.begin(); err != nil {
+			return err
+		}
+	}
+	s.Container = recognisable(s.Container)
+	return j.write(line{Step: &s}, true)
+}
+
+// recognisable is what letting go needs to know of a container: no mounts, and of its labels, which may hold anything, only compose's.
+func recognisable(c engine.Container) engine.Container {
+	c.Mounts, c.Labels = nil, maps.Clone(c.Labels)
+	maps.DeleteFunc(c.Labels, func(key, _ string) bool { return !strings.HasPrefix(key, "com.docker.compose.") })
+	return c
+}
+
+// settled says that the step was carried out, or that its container turned out to be somebody else's. Without that line letting go takes
+// longer, and that is all.
+func (j *journal) settled(s Step, ours bool) {
+	j.hint(line{Settled: &outcome{s.Container.ID, ours}})
+}
+
+// started says which run of a container it is that is held.
+func (j *journal) started(c engine.Container) { j.hint(line{Started: &run{c.ID, c.Started}}) }
+
+// hint writes what only helps.
+func (j *journal) hint(l line) {
+	if err := j.write(l, false); err != nil {
+		j.keeper.log.Warn("the journal of a hold could not be written", "err", err)
+	}
+}
+
+func (j *journal) begin() error {
+	if err := os.MkdirAll(j.keeper.dir, 0o700); err != nil {
+		return fmt.Errorf("make the folder of holds: %w", err)
+	}
+	j.path = filepath.Join(j.keeper.dir, rand.Text()+journalEnd)
+	log, err := durable.CreateLog(j.path)
+	if err != nil {
+		return err
+	}
+	j.log = log
+	return j.write(line{Format: journalFormat, Engine: j.keeper.engine}, false) // what is synced later takes it along
+}
+
+func (j *journal) write(l line, sync bool) error {
+	l.At = j.keeper.now().UTC()
+	text, err := json.Marshal(l)
+	if err != nil {
+		return fmt.Errorf("write journal: %w", err)
+	}
+	return j.log.Append(text, sync)
+}
+
+// finish removes the journal: all has been let go.
+func (j *journal) finish() error {
+	if j.log == nil {
+		return nil
+	}
+	return durable.RemoveLog(j.path, j.log)
+}
+
+// leave leaves the journal for Recover.
+func (j *journal) leave() error {
+	if j.log == nil {
+		return nil
+	}
+	return j.log.Close()
+}
+
+// errForeign marks a journal of another engine.
+var errForeign = errors.New("it is of another engine")
+
+// read gives what the lines of a journal say is still to be let go, in the order in which it was held.
+func (k *Keeper) read(lines [][]byte) ([]*held, error) {
+	var all []*held
+	for i, text := range lines {
+		var l line
+		if err := json.Unmarshal(text, &l); err != nil {
+			return nil, fmt.Errorf("line %d: %w", i+1, err)
+		}
+		if i == 0 {
+			if l.Format != journalFormat {
+				return nil, fmt.Errorf("its format is %q, not %q", l.Format, journalFormat)
+			}
+			if l.Engine != k.engine {
+				return nil, fmt.Errorf("%w (%q)", errForeign, l.Engine)
+			}
+			continue
+		}
+		var err error
+		if all, err = k.take(all, l); err != nil {
+			return nil, fmt.Errorf("line %d: %w", i+1, err)
+		}
+	}
+	return all, nil
+}
+
+// take adds what one line says.
+func (k *Keeper) take(all []*held, l line) ([]*held, error) {
+	switch {
+	case l.Step != nil:
+		s := *l.Step
+		if err := s.check(); err != nil {
+			return nil, err
+		}
+		s.Container.Started = time.Time{}
+		return append(all, &held{Step: s, since: l.At, pending: k.unsettled(s, l.At)}), nil
+	case l.Settled != nil:
+		for i, t := range all {
+			if t.Container.ID == l.Settled.Container {
+				t.pending = time.Time{}
+				if !l.Settled.Ours {
+					return append(all[:i:i], all[i+1:]...), nil
+				}
+			}
+		}
+	case l.Started != nil:
+		for _, t := range all {
+			if t.Container.ID == l.Started.Container {
+				t.Container.Started = l.Started.Began
+			}
+		}
+	}
+	return all, nil
+}
+
+// check refuses what no hold has written.
+func (s Step) check() error {
+	const longest = 255
+	c := s.Container
+	switch {
+	case s.How != Pause && s.How != Stop:
+		return fmt.Errorf("%q is nothing that is done to a container", s.How)
+	case c.ID == "" || len(c.ID) > longest || strings.ContainsFunc(c.ID, notInID):
+		return fmt.Errorf("%q is no id of a container", c.ID)
+	case c.StopTimeout > 24*time.Hour:
+		return fmt.Errorf("container %q takes %s to stop", c.Name, c.StopTimeout)
+	}
+	return nil
+}
+
+// notInID tells what an id does not consist of; it becomes a part of the engine's addresses.
+func notInID(r rune) bool {
+	return !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-')
+}
+
+// unsettled is until when a step that began at a time, and whose caller is gone, may yet take effect. A clock that was set back does not
+// make it longer than it can be.
+func (k *Keeper) unsettled(s Step, at time.Time) time.Time {
+	takes := late
+	if s.How == Stop {
+		takes += grace(s.Container)
+	}
+	if latest := k.now(); at.After(latest) {
+		at = latest
+	}
+	return at.Add(takes)
+}

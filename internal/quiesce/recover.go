@@ -1,0 +1,150 @@
+package quiesce
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/backupd/backupd/internal/durable"
+	"github.com/backupd/backupd/internal/engine"
+)
+
+// Pending tells whether there are journals in the folder, of holds of whichever process. It asks no engine.
+func Pending(dir string) (bool, error) {
+	all, err := journals(dir)
+	return len(all) > 0, err
+}
+
+// journals are the paths of all journals of a folder, in order of name.
+func journals(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look for journals: %w", err)
+	}
+	var paths []string
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), journalEnd) {
+			paths = append(paths, filepath.Join(dir, e.Name()))
+		}
+	}
+	return paths, nil
+}
+
+// Recover lets go of what processes that died have left held, and tells which containers it resumed. It may be called at any time, and
+// as often as one likes: it leaves alone what living processes hold, what runs, and what somebody else has changed since. A journal
+// that no hold has written is set aside, and nothing is done that it says.
+func (k *Keeper) Recover(ctx context.Context) (resumed []string, err error) {
+	paths, err := journals(k.dir)
+	if err != nil || len(paths) == 0 {
+		return nil, err
+	}
+	errs := []error{durable.SweepLogs(k.dir, k.now())}
+	for _, path := range paths {
+		names, err := k.recoverOne(ctx, path)
+		resumed = append(resumed, names...)
+		errs = append(errs, err)
+	}
+	return resumed, errors.Join(errs...)
+}
+
+func (k *Keeper) recoverOne(ctx context.Context, path string) (resumed []string, err error) {
+	const longest = 8 << 20
+	log, lines, err := durable.TakeLog(path, longest)
+	switch {
+	case errors.Is(err, durable.ErrLocked) || errors.Is(err, fs.ErrNotExist): // its process lives, or it is done
+		return nil, nil
+	case errors.Is(err, durable.ErrMalformed):
+		return nil, k.setAside(path, err)
+	case err != nil:
+		return nil, err
+	}
+	left, err := k.read(lines)
+	if errors.Is(err, errForeign) {
+		return nil, errors.Join(fmt.Errorf("the hold of journal %s is not let go: %w: run \"backupd recover\" with the DOCKER_HOST of that engine", path, err), log.Close())
+	}
+	if err != nil {
+		return nil, errors.Join(k.setAside(path, err), log.Close())
+	}
+	resumed, err = k.letGoOf(ctx, left)
+	if err != nil {
+		return resumed, errors.Join(err, log.Close())
+	}
+	return resumed, durable.RemoveLog(path, log)
+}
+
+// setAside keeps a file that is no journal from being read again, and says so.
+func (k *Keeper) setAside(path string, why error) error {
+	aside := strings.TrimSuffix(path, journalEnd) + ".refused"
+	return errors.Join(fmt.Errorf("%s is no journal of a hold, so nothing was done that it says; it is now %s: look whether containers "+
+		"are paused or stopped that should run: %w", path, aside, why), os.Rename(path, aside))
+}
+
+// letGoOf lets go of what a dead process held, once no living one holds any of it.
+func (k *Keeper) letGoOf(ctx context.Context, left []*held) (resumed []string, err error) {
+	if len(left) == 0 {
+		return nil, nil
+	}
+	claims := k.claims()
+	defer func() { err = errors.Join(err, claims.close()) }()
+	var ids []string
+	for _, t := range left {
+		ids = append(ids, t.Container.ID)
+	}
+	if _, err := claims.wait(ctx, ids); err != nil {
+		return nil, fmt.Errorf("wait for containers that are held by another process: %w", err)
+	}
+	h := &Hold{keeper: k, held: left, doubts: &doubts{}, watch: &watch{known: make(map[string]*known), broke: k.forgotten(ctx, left)}}
+	err = h.letGo(ctx)
+	for _, t := range left {
+		if t.resumed && t.err == nil {
+			resumed = append(resumed, t.Container.Name)
+		}
+	}
+	return resumed, err
+}
+
+// forgotten tells whether the engine has gone down since it paused the containers: it keeps the last events in memory only, so it has
+// forgotten that it did. One that was too busy since is taken for the same.
+func (k *Keeper) forgotten(ctx context.Context, left []*held) bool {
+	const skew, patience = time.Minute, 2 * time.Second
+	missing := make(map[string]bool)
+	since := k.now()
+	for _, t := range left {
+		if t.How == Pause {
+			missing[t.Container.ID] = true
+			since = slices.MinFunc([]time.Time{since, t.since}, time.Time.Compare)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for _, t := range left {
+		// That matters only for one that was paused and has ended.
+		if c, err := k.eng.Container(ctx, t.Container.ID); err != nil || c.State != engine.Exited {
+			delete(missing, t.Container.ID)
+		}
+	}
+	if len(missing) == 0 {
+		return false
+	}
+	for ev, err := range k.eng.Events(ctx, since.Add(-skew)) {
+		if err != nil {
+			break
+		}
+		if ev.Type == "container" && ev.Action == "pause" {
+			delete(missing, ev.ID)
+		}
+		if len(missing) == 0 {
+			return false
+		}
+	}
+	return true
+}
