@@ -72,20 +72,34 @@ func withApp(std streams, do func(ctx context.Context, a *app, args []string) er
 // newApp reads the settings and opens the state directory. It touches neither engine nor target, except that an engine is asked for
 // its name where no BACKUPD_HOST is set.
 func newApp(ctx context.Context, std streams) (*app, error) {
+	a, err := newBareApp(std)
+	if err != nil {
+		return nil, err
+	}
+	return a, a.open(ctx)
+}
+
+// newBareApp reads the settings, and touches nothing.
+func newBareApp(std streams) (*app, error) {
 	cfg, err := config.Load(os.Environ(), os.ReadFile)
 	if err != nil {
 		return nil, usage(err)
 	}
-	a := &app{cfg: cfg, std: std, log: newLog(std.err, cfg.LogLevel, cfg.LogFormat), self: ownContainer()}
+	return &app{cfg: cfg, std: std, log: newLog(std.err, cfg.LogLevel, cfg.LogFormat), self: ownContainer()}, nil
+}
+
+// open makes of the settings what commands work with.
+func (a *app) open(ctx context.Context) error {
+	cfg := a.cfg
 	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
-		return nil, usagef("make the state directory (BACKUPD_STATE_DIR): %w", err)
+		return usagef("make the state directory (BACKUPD_STATE_DIR): %w", err)
 	}
 	l, aside, err := ledger.Open(cfg.StateDir, rand.Reader)
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS) {
-		return nil, usagef("use the state directory (BACKUPD_STATE_DIR): %w", err)
+		return usagef("use the state directory (BACKUPD_STATE_DIR): %w", err)
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if aside != nil {
 		a.log.Error("what was remembered is lost: volumes that only labels of removed containers had enrolled are no longer backed up", "err", aside)
@@ -94,13 +108,13 @@ func newApp(ctx context.Context, std streams) (*app, error) {
 	a.locks = catalog.Locks{Dir: filepath.Join(cfg.StateDir, "locks")}
 	a.pruner = backup.Pruner{Owner: l.Owner(), Now: a.now, Zone: time.Local}
 	if a.host, err = a.hostName(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	boundMemory(cfg.Parallel, len(cfg.Targets))
 	for _, t := range cfg.Targets {
 		a.targets = append(a.targets, a.openTarget(t))
 	}
-	return a, nil
+	return nil
 }
 
 func (a *app) hostName(ctx context.Context) (string, error) {
@@ -204,10 +218,6 @@ func readOverrides(path string) (plan.Overrides, error) {
 		return plan.Overrides{}, usagef("read BACKUPD_OVERRIDES %s: %w", path, err)
 	}
 	return o, nil
-}
-
-func (a *app) keeper(src source) *quiesce.Keeper {
-	return quiesce.New(src, quiesce.Options{Self: a.self, Blind: a.cfg.Source == config.Dir, Log: a.log, Now: a.now})
 }
 
 func (a *app) opener(src source) backup.Opener {

@@ -39,6 +39,8 @@ be used while it runs.`,
 				return err
 			}
 			defer func() { err = errors.Join(err, lock.Unlock()) }()
+			letGo := a.letGoUntilDone(ctx)
+			defer letGo()
 			src, err := a.source(ctx)
 			if err != nil {
 				return err

@@ -23,7 +23,7 @@ test
 	testenv
 
 wire
-	cmd/backupd             access archive backup catalog config daemon discovery durable engine engine/dir engine/docker ledger plan quiesce restore retention snapshot spelling targets targets/local targets/s3
+	cmd/backupd             access archive backup catalog config daemon discovery durable engine engine/dir engine/docker guard ledger plan quiesce restore retention snapshot spelling targets targets/local targets/s3
 
 run
 	daemon                  backup engine ledger plan schedule
@@ -43,7 +43,8 @@ part
 	engine/dir              engine
 	engine/docker           engine
 	ledger                  durable snapshot
-	quiesce                 engine snapshot
+	guard                   =quiesce snapshot
+	quiesce                 durable engine snapshot
 	retention               snapshot
 	spool
 	targets/local           durable targets
