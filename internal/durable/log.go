@@ -48,7 +48,7 @@ func CreateLog(path string) (_ *Log, err error) {
 	return &Log{file: file}, SyncDir(filepath.Dir(path))
 }
 
-// TakeLog takes over a log whose writer has died, and gives its lines; one that is in use fails with ErrLocked. A file that is longer than
+// TakeLog takes over a log whose writer has died, to be read and removed, and gives its lines; one that is in use fails with ErrLocked. A file that is longer than
 // most bytes, or is not a plain file of this process's own user, is ErrMalformed.
 func TakeLog(path string, most int64) (_ *Log, lines [][]byte, err error) {
 	file, err := os.OpenFile(path, os.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
@@ -80,7 +80,7 @@ func TakeLog(path string, most int64) (_ *Log, lines [][]byte, err error) {
 	for line := range bytes.Lines(text[:whole]) {
 		lines = append(lines, bytes.TrimSuffix(line, []byte("\n")))
 	}
-	return &Log{file: file, size: int64(whole)}, lines, nil
+	return &Log{file: file}, lines, nil
 }
 
 // same makes sure that a file is a plain one of our own and still has its name: its writer may have removed it just before it was locked.
