@@ -6,6 +6,7 @@ package engine
 
 import (
 	"errors"
+	"io"
 	"path"
 	"strings"
 	"time"
@@ -106,6 +107,14 @@ func (c Container) Mounting(v Volume) (mounts, writes bool) {
 func within(inner, outer string) bool {
 	inner, outer = path.Clean(inner), path.Clean(outer)
 	return inner == outer || strings.HasPrefix(inner, strings.TrimSuffix(outer, "/")+"/")
+}
+
+// Command is a program that is run inside a container, beside what runs there anyway.
+type Command struct {
+	Args []string // the program first
+	// Stdin is closed to end the command's input, on which nothing ever comes. Nil is an input that is at its end from the start.
+	Stdin          <-chan struct{}
+	Stdout, Stderr io.Writer // nil for what is not wanted
 }
 
 // Event is something that happened in an engine.

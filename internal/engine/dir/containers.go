@@ -30,6 +30,11 @@ func (s *Source) Stop(_ context.Context, id string, _ time.Duration) error {
 // Start finds no container.
 func (s *Source) Start(_ context.Context, id string) error { return noContainer("start", id) }
 
+// Exec finds no container.
+func (s *Source) Exec(_ context.Context, id string, _ engine.Command) (int, error) {
+	return 0, noContainer("run a command in", id)
+}
+
 func noContainer(verb, id string) error {
 	return fmt.Errorf("%s container %q: %w", verb, id, engine.ErrNotFound)
 }

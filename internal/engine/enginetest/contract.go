@@ -27,6 +27,7 @@ type Engine interface {
 	Start(ctx context.Context, id string) error
 	Service(ctx context.Context, id string) (engine.Service, error)
 	Scale(ctx context.Context, id string, from, to uint64) error
+	Exec(ctx context.Context, id string, cmd engine.Command) (exit int, err error)
 	Events(ctx context.Context, since time.Time) iter.Seq2[engine.Event, error]
 }
 
@@ -81,6 +82,11 @@ func Run(t *testing.T, open func(*testing.T) Env) {
 		"a container shows what decides how to hold":   (*suite).fields,
 		"every way of mounting a volume shows":         (*suite).mounts,
 		"a stop removes a container that asked for it": (*suite).autoRemove,
+		"a command's end and words come back":          (*suite).execResult,
+		"a command's input ends when it should":        (*suite).execInput,
+		"a command cannot be ended from outside":       (*suite).execGoesOn,
+		"a command dies with its container":            (*suite).execKilled,
+		"a command needs a container that runs":        (*suite).execState,
 		"events are seen, and seen again":              (*suite).eventsAreSeen,
 		"events end with their context":                (*suite).eventsEnd,
 		"a context that ended stops a call":            (*suite).endedContext,

@@ -5,6 +5,7 @@
 package enginetest
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"os"
@@ -51,6 +52,11 @@ type Container struct {
 	Work func()
 	// OnStop is what it does, beside ending, when it is stopped.
 	OnStop func()
+	// Exec is what a command does that is run in it, with its exit code; nil is a success that does nothing. Its ctx ends with the
+	// container, its Stdin also when the caller has gone away, and it has both streams.
+	Exec func(ctx context.Context, cmd engine.Command) int
+
+	kills []context.CancelFunc // of commands that were begun in this run
 }
 
 // New is an engine without anything in it. The clock is the system's, and so the bubble's under testing/synctest.
@@ -209,7 +215,10 @@ func (w *world) end(c *Container) {
 	if c.OnStop != nil {
 		c.OnStop()
 	}
-	c.State = engine.Exited
+	for _, kill := range c.kills {
+		kill()
+	}
+	c.State, c.kills = engine.Exited, nil
 	w.happened(c.Container, "die")
 }
 

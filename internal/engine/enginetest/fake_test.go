@@ -3,9 +3,12 @@ package enginetest_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,7 +25,7 @@ func TestFakeIsAnEngine(t *testing.T) {
 			Engine: f,
 			Name:   func(name string) string { return name },
 			Create: func(s enginetest.Spec) string {
-				c := enginetest.Container{Container: engine.Container{
+				c := enginetest.Container{Exec: onThisMachine, Container: engine.Container{
 					Name: s.Name, Labels: s.Labels, State: engine.Created, StopTimeout: s.StopTimeout, AutoRemove: s.AutoRemove, Mounts: s.Mounts,
 				}}
 				if s.VolumesFrom != "" {
@@ -44,6 +47,28 @@ func TestFakeIsAnEngine(t *testing.T) {
 			},
 		}
 	})
+}
+
+// onThisMachine runs what is to be run in a container of the fake.
+func onThisMachine(ctx context.Context, cmd engine.Command) int {
+	run := exec.CommandContext(ctx, cmd.Args[0], cmd.Args[1:]...)
+	run.Stdout, run.Stderr = cmd.Stdout, cmd.Stderr
+	run.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	run.Cancel = func() error { return syscall.Kill(-run.Process.Pid, syscall.SIGKILL) } // its children with it
+	stdin, err := run.StdinPipe()
+	if err == nil {
+		err = run.Start()
+	}
+	if err != nil {
+		fmt.Fprintln(cmd.Stdout, err)
+		return 127
+	}
+	go func() {
+		<-cmd.Stdin
+		_ = stdin.Close() // at most the command has ended already
+	}()
+	_ = run.Wait() // says no more than the exit code
+	return run.ProcessState.ExitCode()
 }
 
 func TestOnlyARunningContainerWorks(t *testing.T) {
