@@ -133,7 +133,7 @@ func held(ms int64) string {
 // graded is a grade for people, for whom "fuzzy" is a fault where holding was asked for, and no news where it was not.
 func graded(m snapshot.Manifest) string {
 	word := string(m.Grade)
-	if m.Grade == snapshot.Fuzzy && m.Quiesce == quiesce.None.String() {
+	if m.Grade == snapshot.Fuzzy && m.Quiesce == quiesce.None {
 		word = "unheld"
 	}
 	if !m.Good() {

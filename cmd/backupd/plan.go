@@ -30,7 +30,7 @@ type plannedRow struct {
 
 type holdRow struct {
 	Container string `json:"container"`
-	How       string `json:"how"` // pause or stop
+	How       string `json:"how"` // pause or stop; scale, of a swarm service
 }
 
 func newPlan(std streams) *cobra.Command {
@@ -56,7 +56,7 @@ they were held for it, and what retention would remove.`,
 			}
 			var rows []jobRow
 			for _, job := range plan.Jobs(due) {
-				rows = append(rows, a.jobRow(ctx, job, containers))
+				rows = append(rows, a.jobRow(ctx, src, job, containers))
 			}
 			if asJSON {
 				return writeJSON(std.out, "jobs", rows)
@@ -69,9 +69,9 @@ they were held for it, and what retention would remove.`,
 	return c
 }
 
-func (a *app) jobRow(ctx context.Context, job plan.Job, containers []engine.Container) jobRow {
+func (a *app) jobRow(ctx context.Context, src source, job plan.Job, containers []engine.Container) jobRow {
 	row := jobRow{Holds: []holdRow{}}
-	holds, err := quiesce.Select(job.Request(), containers, a.self)
+	holds, err := quiesce.Prepare(ctx, src, job.Request(), quiesce.Scene{Containers: containers, Self: a.self})
 	row.Error = text(err)
 	for _, step := range holds.Steps {
 		row.Holds = append(row.Holds, holdRow{step.Container.Name, step.How.String()})

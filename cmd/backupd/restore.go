@@ -278,12 +278,17 @@ func (a *app) tellStops(ctx context.Context, volume string) error {
 	if err != nil {
 		return err
 	}
-	stops, err := quiesce.Select(quiesce.Request{Volumes: []engine.Volume{v}, Readers: true}, containers, a.self)
+	req := quiesce.Request{Volumes: []engine.Volume{v}, Readers: true}
+	stops, err := quiesce.Prepare(ctx, src, req, quiesce.Scene{Containers: containers, Self: a.self})
 	if err != nil {
 		return fmt.Errorf("restore in place: %w", err)
 	}
 	for _, step := range stops.Steps {
-		fmt.Fprintf(a.std.err, "would stop container %s, and start it again\n", printable(step.Container.Name))
+		if step.How == quiesce.Scale {
+			fmt.Fprintf(a.std.err, "would scale service %s to nothing, and back to %d\n", printable(step.Container.Name), step.Replicas)
+		} else {
+			fmt.Fprintf(a.std.err, "would stop container %s, and start it again\n", printable(step.Container.Name))
+		}
 	}
 	return nil
 }

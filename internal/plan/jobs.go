@@ -67,15 +67,19 @@ func (j Job) Request() quiesce.Request {
 	return req
 }
 
-// held gives the ids of the containers that a backup of the volume holds.
+// held gives the ids of the containers, and swarm services, that a backup of the volume holds.
 func (v Volume) held() []string {
 	if v.Quiesce.Value == quiesce.None {
 		return nil
 	}
 	var ids []string
 	for _, c := range v.Containers {
-		if _, writes := c.Mounting(v.Volume); writes && c.Active() {
-			ids = append(ids, c.ID)
+		if _, writes := c.Mounting(v.Volume); !writes || !c.Active() {
+			continue
+		}
+		ids = append(ids, c.ID)
+		if v.Quiesce.Value == quiesce.Stop && c.Task() { // then all tasks of the service are
+			ids = append(ids, c.SwarmService())
 		}
 	}
 	return ids

@@ -46,6 +46,7 @@ func walk(t *testing.T, name string, req quiesce.Request, faults *faulttest.Inje
 			defer cancel()
 			faults.Cancel = cancel
 			w := newWorld(t, shop()...)
+			service := w.addService()
 			w.Faults = faults
 			h, err := w.keeper().Hold(ctx, req)
 			if err == nil {
@@ -60,6 +61,9 @@ func walk(t *testing.T, name string, req quiesce.Request, faults *faulttest.Inje
 			want := states{"app": engine.Running, "db": engine.Running, "viewer": engine.Running, "old": engine.Exited}
 			if diff := cmp.Diff(want, w.states(t)); diff != "" {
 				t.Errorf("after calls %q: %s", faults.Calls(), diff)
+			}
+			if running, _ := w.tasks(t, service.ID); running != 2 {
+				t.Errorf("after calls %q: %d tasks of the service run", faults.Calls(), running)
 			}
 			calls = len(faults.Calls())
 		})

@@ -33,11 +33,13 @@ func moved(req Request, steps []Step, plan Plan, self string, after []engine.Con
 	}
 	var reasons []string
 	for _, c := range plan.Paused {
-		steps = append(steps[:len(steps):len(steps)], Step{c, Pause})
+		steps = append(steps[:len(steps):len(steps)], Step{Container: c, How: Pause})
 	}
 	for _, s := range steps {
 		known[s.Container.ID] = true
-		if reason := s.moved(now); reason != "" {
+		if s.How == Scale {
+			reasons = append(reasons, s.refilled(after)...)
+		} else if reason := s.moved(now); reason != "" {
 			reasons = append(reasons, reason)
 		}
 	}
@@ -48,6 +50,14 @@ func moved(req Request, steps []Step, plan Plan, self string, after []engine.Con
 		if c.Active() && !known[c.ID] && !isSelf(c.ID, self) && req.concerns(c) {
 			reasons = append(reasons, fmt.Sprintf("container %q started meanwhile", c.Name))
 		}
+	}
+	return reasons
+}
+
+// refilled tells which tasks a service has that was scaled to nothing.
+func (s Step) refilled(after []engine.Container) (reasons []string) {
+	for _, c := range tasks(s.Container.ID, after) {
+		reasons = append(reasons, fmt.Sprintf("container %q was found %s, although service %q was scaled to nothing", c.Name, c.State, s.Container.Name))
 	}
 	return reasons
 }

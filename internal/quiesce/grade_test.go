@@ -15,7 +15,7 @@ func TestMoved(t *testing.T) {
 		return []engine.Container{{ID: "1", Name: "db", State: s, Started: started, Mounts: []engine.Mount{{Volume: "data"}}}}
 	}
 	for name, tt := range map[string]struct {
-		how   Mode
+		how   How
 		after []engine.Container
 		want  string
 	}{
@@ -34,7 +34,7 @@ func TestMoved(t *testing.T) {
 		}, "started meanwhile"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			req := Request{Volumes: []engine.Volume{{Name: "data"}}, Mode: tt.how}
+			req := Request{Volumes: []engine.Volume{{Name: "data"}}, Mode: Mode(tt.how)}
 			step := Step{Container: engine.Container{ID: "1", Name: "db", Started: first}, How: tt.how}
 			got := strings.Join(moved(req, []Step{step}, Plan{}, "", tt.after), "; ")
 			if (got == "") != (tt.want == "") || !strings.Contains(got, tt.want) {

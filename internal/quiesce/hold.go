@@ -123,7 +123,7 @@ func (h *Hold) take(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("list containers: %w", err)
 		}
-		if h.plan, err = Select(h.req, containers, h.keeper.self); err != nil {
+		if h.plan, err = Prepare(ctx, h.keeper.eng, h.req, Scene{Containers: containers, Self: h.keeper.self}); err != nil {
 			return err
 		}
 		steps := h.subtractHeld()
@@ -178,7 +178,7 @@ func (h *Hold) learn(containers []engine.Container) {
 func (h *Hold) claim(ctx context.Context, steps []Step) (waited bool, err error) {
 	var ids []string
 	for _, s := range steps {
-		ids = append(ids, s.Container.ID)
+		ids = append(append(ids, s.Container.ID), s.Tasks...)
 	}
 	for _, c := range h.plan.Paused {
 		ids = append(ids, c.ID)

@@ -78,7 +78,7 @@ func (h *Hold) attempt(ctx context.Context, t *held) (done bool) {
 	ctx, cancel := context.WithTimeout(ctx, answer)
 	defer cancel()
 	done, t.err = h.giveBack(ctx, t)
-	if t.err != nil && !errors.Is(t.err, engine.ErrUnreachable) && ctx.Err() == nil {
+	if t.err != nil && !errors.Is(t.err, engine.ErrUnreachable) && !errors.Is(t.err, engine.ErrNoManager) && ctx.Err() == nil {
 		t.refused++
 	}
 	done = done && t.err == nil || t.refused == refusals
@@ -91,6 +91,9 @@ func (h *Hold) attempt(ctx context.Context, t *held) (done bool) {
 
 // giveBack looks at the container, or at what took its place, and acts.
 func (h *Hold) giveBack(ctx context.Context, t *held) (done bool, err error) {
+	if t.How == Scale {
+		return h.putBack(ctx, t)
+	}
 	c, err := h.keeper.eng.Container(ctx, t.Container.ID)
 	if errors.Is(err, engine.ErrNotFound) {
 		return h.giveBackSuccessor(ctx, t)

@@ -2,15 +2,24 @@ package quiesce
 
 import "fmt"
 
-// Mode is how containers are made to hold still.
+// Mode is how containers are to be made to hold still, as somebody asks for it.
 type Mode string
 
-// The modes. Pause freezes all processes at one instant; Stop ends them and starts them again; None leaves them alone.
+// How is what is done to one container, or to a swarm service.
+type How string
+
+// The modes, of which Pause and Stop are also what is done; therefore they have no type. Pause freezes all processes at one instant; Stop
+// ends them and starts them again; None leaves them alone.
 const (
-	Pause Mode = "pause"
-	Stop  Mode = "stop"
-	None  Mode = "none"
+	Pause = "pause"
+	Stop  = "stop"
+	None  = "none"
 )
+
+// Scale is how a swarm service is stopped: it is told to have no tasks, and gets its count back.
+const Scale How = "scale"
+
+func (h How) String() string { return string(h) }
 
 func (m Mode) String() string { return string(m) }
 

@@ -24,6 +24,9 @@ type Engine interface {
 	Unpause(ctx context.Context, id string) error
 	Stop(ctx context.Context, id string, timeout time.Duration) error
 	Start(ctx context.Context, id string) error
+	Service(ctx context.Context, id string) (engine.Service, error)
+	// Scale sets how many tasks a service should have, if it should have as many as expected; else it is engine.ErrConflict.
+	Scale(ctx context.Context, id string, from, to uint64) error
 	// Events yields what happened since then and what happens until ctx ends; an error is the last thing that it yields.
 	Events(ctx context.Context, since time.Time) iter.Seq2[engine.Event, error]
 }

@@ -1,7 +1,9 @@
 package quiesce
 
 import (
+	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/backupd/backupd/internal/engine"
@@ -14,52 +16,99 @@ type Plan struct {
 	Active []engine.Container // left to run, as the mode is None
 }
 
-// Step is one container to hold.
+// Step is one container to hold, or one swarm service.
 type Step struct {
-	Container engine.Container // as it was found
-	How       Mode             // Pause or Stop
+	Container engine.Container // as it was found; of a service, its id, name and stop time-out stand here
+	How       How              // Pause, Stop or Scale
+
+	Replicas uint64   `json:",omitempty"` // that a service had, to be put back
+	Tasks    []string `json:",omitempty"` // ids of the containers that end with the service
 }
 
-const swarmTask = "com.docker.swarm.task.id"
+// what names what the step is for.
+func (s Step) what() string {
+	if s.How == Scale {
+		return fmt.Sprintf("service %q", s.Container.Name)
+	}
+	return fmt.Sprintf("container %q", s.Container.Name)
+}
 
-// Select decides which containers a request holds, how, and in which order: apps before what they depend on. The container whose
-// id begins with self is left out, and so is each without processes.
-func Select(req Request, containers []engine.Container, self string) (Plan, error) {
+// Scene is what a plan is made in.
+type Scene struct {
+	Containers []engine.Container
+	Services   map[string]engine.Service // by id, those that the request would scale
+	Self       string                    // id of the container that this program runs in, or a prefix of it; "" outside of containers
+}
+
+// Prepare looks up what Select needs beyond the containers, and selects.
+func Prepare(ctx context.Context, eng Engine, req Request, in Scene) (plan Plan, err error) {
+	if in.Services, err = services(ctx, eng, req, in.Containers); err != nil {
+		return Plan{}, err
+	}
+	return Select(req, in)
+}
+
+// Select decides which containers a request holds, how, and in which order: apps before what they depend on. The container of this
+// program is left out, and so is each without processes.
+func Select(req Request, in Scene) (Plan, error) {
 	if err := req.mode().check(); err != nil {
 		return Plan{}, err
 	}
 	var plan Plan
-	for _, c := range inOrder(containers) {
+	for _, c := range inOrder(in.Containers) {
 		switch {
-		case !c.Active() || isSelf(c.ID, self) || !req.concerns(c):
-		case req.Readers:
-			if err := stoppable(c); err != nil {
-				return Plan{}, err
-			}
-			plan.Steps = append(plan.Steps, Step{c, Stop})
-		case c.State == engine.Paused:
+		case !c.Active() || isSelf(c.ID, in.Self) || !req.concerns(c):
+		case c.State == engine.Paused && !req.Readers:
 			plan.Paused = append(plan.Paused, c)
-		case req.Mode == None:
+		case req.mode() == None:
 			plan.Active = append(plan.Active, c)
 		default:
-			plan.Steps = append(plan.Steps, Step{c, how(c, req.Mode)})
+			step, err := req.step(c, in)
+			if err != nil {
+				return Plan{}, err
+			}
+			plan.add(step)
 		}
 	}
+	plan.Paused = slices.DeleteFunc(plan.Paused, func(c engine.Container) bool { // those end with their service
+		return slices.ContainsFunc(plan.Steps, func(s Step) bool { return slices.Contains(s.Tasks, c.ID) })
+	})
 	return plan, nil
+}
+
+// add puts a step last, once for each service: its first task says where it stands.
+func (p *Plan) add(s Step) {
+	if slices.ContainsFunc(p.Steps, func(other Step) bool { return other.Container.ID == s.Container.ID }) {
+		return
+	}
+	p.Steps = append(p.Steps, s)
+}
+
+// step is how one container is held.
+func (r Request) step(c engine.Container, in Scene) (Step, error) {
+	if r.Readers {
+		if err := stoppable(c); err != nil {
+			return Step{}, err
+		}
+	}
+	if r.scales(c) {
+		return scaling(c, in)
+	}
+	return Step{Container: c, How: how(c, r.mode())}, nil
 }
 
 func isSelf(id, self string) bool { return self != "" && strings.HasPrefix(id, self) }
 
 // how softens what would do lasting harm, and avoids what the engine refuses: it cannot pause a container between two attempts to
 // restart it, which has no process that a stop could hurt.
-func how(c engine.Container, wanted Mode) Mode {
+func how(c engine.Container, wanted Mode) How {
 	switch {
 	case c.State == engine.Restarting:
 		return Stop
-	case c.AutoRemove || c.Labels[swarmTask] != "":
+	case c.AutoRemove:
 		return Pause
 	}
-	return wanted
+	return How(wanted)
 }
 
 // stoppable tells why a container cannot be stopped and brought back as it was.
@@ -67,8 +116,6 @@ func stoppable(c engine.Container) error {
 	switch {
 	case c.AutoRemove:
 		return fmt.Errorf("container %q uses the volume and would be deleted when stopped (--rm): stop it first", c.Name)
-	case c.Labels[swarmTask] != "":
-		return fmt.Errorf("container %q uses the volume and swarm would replace it when stopped: scale its service to 0 first", c.Name)
 	case c.State == engine.Paused:
 		return fmt.Errorf("container %q uses the volume and is paused: unpause or stop it first", c.Name)
 	}

@@ -17,7 +17,11 @@ import (
 func summary(p quiesce.Plan) string {
 	var words []string
 	for _, s := range p.Steps {
-		words = append(words, fmt.Sprintf("%s %s", s.How, s.Container.Name))
+		word := fmt.Sprintf("%s %s", s.How, s.Container.Name)
+		if len(s.Tasks) > 1 {
+			word += fmt.Sprintf(" %d (%s)", s.Replicas, strings.ReplaceAll(strings.Join(s.Tasks, " "), "id-", ""))
+		}
+		words = append(words, word)
 	}
 	for _, c := range p.Paused {
 		words = append(words, "found "+c.Name)
@@ -29,12 +33,15 @@ func summary(p quiesce.Plan) string {
 }
 
 func TestSelect(t *testing.T) {
-	const task = "com.docker.swarm.task.id"
+	kind := func(kind engine.ServiceKind) map[string]engine.Service {
+		return map[string]engine.Service{"s1": {ID: "s1", Name: "shop", Kind: kind, Replicas: 3}}
+	}
 	type list = []engine.Container
 	for name, tt := range map[string]struct {
 		mode       quiesce.Mode
 		readers    bool
 		containers list
+		services   map[string]engine.Service
 		want, err  string
 	}{
 		"nothing uses the volume":                  {mode: "pause", containers: list{container("a")}},
@@ -51,10 +58,23 @@ func TestSelect(t *testing.T) {
 			container("a", writes, in(engine.Exited)), container("b", writes, in(engine.Created)), container("c", writes, in(engine.Dead)),
 			container("d", writes, in(engine.Removing)),
 		}},
-		"one paused already is not ours":           {mode: "stop", containers: list{container("a", writes, in(engine.Paused))}, want: "found a"},
-		"one between two starts can't be paused":   {mode: "pause", containers: list{container("a", writes, in(engine.Restarting))}, want: "stop a"},
-		"--rm is never stopped":                    {mode: "stop", containers: list{container("a", writes, autoRemove)}, want: "pause a"},
-		"a swarm task is never stopped":            {mode: "stop", containers: list{container("a", writes, label(task, "x"))}, want: "pause a"},
+		"one paused already is not ours":         {mode: "stop", containers: list{container("a", writes, in(engine.Paused))}, want: "found a"},
+		"one between two starts can't be paused": {mode: "pause", containers: list{container("a", writes, in(engine.Restarting))}, want: "stop a"},
+		"--rm is never stopped":                  {mode: "stop", containers: list{container("a", writes, autoRemove)}, want: "pause a"},
+		"a swarm task is paused":                 {mode: "pause", containers: list{container("a", writes, task)}, want: "pause a"},
+		"to stop a swarm task its service goes":  {mode: "stop", containers: list{container("a", writes, task)}, services: kind(engine.Replicated), want: "scale shop"},
+		"a service is scaled once for all its tasks": {mode: "stop", services: kind(engine.Replicated), containers: list{
+			container("a", writes, task), container("b", writes), container("c", task), container("d", writes, task),
+			container("e", writes, task, in(engine.Paused)), container("f", writes, task, in(engine.Exited)),
+		}, want: "scale shop 3 (a c d e), stop b"},
+		"a service with paused tasks alone is let be": {mode: "stop", services: kind(engine.Replicated), containers: list{
+			container("a", writes, task, in(engine.Paused)),
+		}, want: "found a"},
+		"a global service refuses to stop": {mode: "stop", containers: list{container("a", writes, task)}, services: kind(engine.Global),
+			err: `container "a" uses the volume as a task of swarm service "shop" (global), which cannot be scaled`},
+		"a job refuses to stop":                    {mode: "stop", containers: list{container("a", writes, task)}, services: kind(engine.ReplicatedJob), err: "(replicated job)"},
+		"a service that is gone refuses to stop":   {mode: "stop", containers: list{container("a", writes, task)}, err: "unknown swarm service"},
+		"a service of readers is let be":           {mode: "stop", containers: list{container("a", reads, task)}},
 		"mode none leaves all alone":               {mode: "none", containers: list{container("a", writes)}, want: "left a"},
 		"an unknown mode is an error":              {mode: "freeze", err: "pause, stop or none"},
 		"no mode is an error":                      {mode: "", err: "pause, stop or none"},
@@ -71,12 +91,14 @@ func TestSelect(t *testing.T) {
 		"a restore needs no mode":                {readers: true, containers: list{container("a", reads)}, want: "stop a"},
 		"a restore refuses --rm":                 {readers: true, containers: list{container("a", reads, autoRemove)}, err: "--rm"},
 		"a restore lets a dead --rm be":          {readers: true, containers: list{container("a", reads, autoRemove, in(engine.Exited))}},
-		"a restore refuses swarm tasks":          {readers: true, containers: list{container("a", reads, label(task, "x"))}, err: "swarm"},
+		"a restore scales services":              {readers: true, containers: list{container("a", reads, task)}, services: kind(engine.Replicated), want: "scale shop"},
+		"a restore refuses global services":      {readers: true, containers: list{container("a", reads, task)}, services: kind(engine.Global), err: "global"},
+		"a restore refuses paused tasks":         {readers: true, containers: list{container("a", reads, task, in(engine.Paused))}, services: kind(engine.Replicated), err: "paused"},
 		"a restore refuses what somebody paused": {readers: true, containers: list{container("a", reads, in(engine.Paused))}, err: "paused"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			req := quiesce.Request{Volumes: []engine.Volume{data}, Mode: tt.mode, Readers: tt.readers}
-			plan, err := quiesce.Select(req, tt.containers, "id-self")
+			plan, err := quiesce.Select(req, quiesce.Scene{Containers: tt.containers, Services: tt.services, Self: "id-self"})
 			if tt.err != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.err) {
 					t.Fatalf("error %v, want one with %q", err, tt.err)
@@ -110,7 +132,7 @@ func TestSelectOrder(t *testing.T) {
 			containers = append(containers, container(id, writes, service(strings.Join(needs[id], ":c:false,"))))
 		}
 		containers = rapid.Permutation(containers).Draw(t, "order")
-		plan, err := quiesce.Select(quiesce.Request{Volumes: []engine.Volume{data}, Mode: quiesce.Pause}, containers, "")
+		plan, err := quiesce.Select(quiesce.Request{Volumes: []engine.Volume{data}, Mode: quiesce.Pause}, quiesce.Scene{Containers: containers})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -139,7 +161,7 @@ func TestModeAsText(t *testing.T) {
 		}
 	}
 	for _, text := range []string{"", "Pause", "pause ", "freeze", "stop\n"} {
-		m := quiesce.None
+		m := quiesce.Mode(quiesce.None)
 		if err := m.UnmarshalText([]byte(text)); err == nil || !strings.Contains(err.Error(), "pause, stop or none") || m != quiesce.None {
 			t.Errorf("%q is read as %q with error %v", text, m, err)
 		}

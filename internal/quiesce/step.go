@@ -35,14 +35,27 @@ func grace(c engine.Container) time.Duration {
 	return c.StopTimeout
 }
 
+// unsettled is until when a step that began at a time may yet take effect, although nobody waits for its answer.
+func (k *Keeper) unsettled(s Step, at time.Time) time.Time {
+	const late = 5 * time.Second
+	at = at.Add(late)
+	if s.How != Pause {
+		at = at.Add(grace(s.Container))
+	}
+	if s.How == Scale {
+		at = at.Add(dispatch)
+	}
+	return at
+}
+
 // hold makes one container hold still. The calls are not cut short when ctx ends: the engine would finish them anyway, and nobody
 // would know when.
 func (h *Hold) hold(ctx context.Context, s Step) error {
 	if ctx.Err() != nil {
-		return fmt.Errorf("%s container %q: %w", s.How, s.Container.Name, context.Cause(ctx))
+		return fmt.Errorf("%s %s: %w", s.How, s.what(), context.Cause(ctx))
 	}
 	if reasons := h.doubts.all(); h.isLost() {
-		return fmt.Errorf("%s container %q: %s", s.How, s.Container.Name, reasons[0])
+		return fmt.Errorf("%s %s: %s", s.How, s.what(), reasons[0])
 	}
 	ctx = context.WithoutCancel(ctx)
 	if err := h.diary.intend(s); err != nil {
@@ -62,7 +75,7 @@ func (h *Hold) hold(ctx context.Context, s Step) error {
 		h.watch.forget(s.Container.ID)
 	}
 	if err != nil {
-		return fmt.Errorf("%s container %q: %w", s.How, s.Container.Name, err)
+		return fmt.Errorf("%s %s: %w", s.How, s.what(), err)
 	}
 	h.keeper.log.Debug("container held", "container", s.Container.Name, "how", s.How)
 	return nil
@@ -72,7 +85,11 @@ func (h *Hold) hold(ctx context.Context, s Step) error {
 func (h *Hold) insist(ctx context.Context, t *held) (ours bool, err error) {
 	const tries = 3
 	for range tries {
-		ours, err = h.settle(ctx, t, h.keeper.do(ctx, t.Step))
+		if t.How == Scale {
+			ours, err = h.scaleDown(ctx, t)
+		} else {
+			ours, err = h.settle(ctx, t, h.keeper.do(ctx, t.Step))
+		}
 		if err == nil || errors.Is(err, engine.ErrUnreachable) || errors.Is(err, context.DeadlineExceeded) {
 			break
 		}

@@ -3,6 +3,7 @@ package quiesce
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -24,7 +25,7 @@ type watch struct {
 	over   chan struct{} // closed when the stream has told that the first container was let go
 
 	mu     sync.Mutex
-	known  map[string]*known
+	known  map[string]*known // by id of a container, or of a service, and then also by those of its tasks' containers
 	stands bool // the hold is complete
 	broke  bool // the stream broke off by itself
 }
@@ -125,7 +126,8 @@ func (w *watch) expect(c engine.Container, p phase) {
 func (w *watch) forget(id string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	delete(w.known, id)
+	gone := w.known[id]
+	maps.DeleteFunc(w.known, func(_ string, k *known) bool { return k == gone })
 }
 
 // complete says that the hold stands: from now on other containers matter too.
@@ -160,11 +162,17 @@ func (w *watch) see(ctx context.Context, ev engine.Event) {
 func (w *watch) seeKnown(ev engine.Event) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	k := w.known[ev.ID]
-	if k == nil {
-		return false
+	k, action := w.known[ev.ID], ev.Action
+	if service := w.known[ev.SwarmService()]; k == nil || k == service {
+		if k = service; k == nil {
+			return false
+		}
+		w.known[ev.ID] = k
+		if action == "die" { // which is all that is told of a task that was ending anyway
+			action = "stop"
+		}
 	}
-	switch ev.Action {
+	switch action {
 	case "pause":
 		k.told = true
 		if k.phase == coming {
@@ -176,7 +184,7 @@ func (w *watch) seeKnown(ev engine.Event) bool {
 			k.phase = stopped
 		}
 	case "unpause", "start", "die":
-		w.seeMove(k, ev.Action)
+		w.seeMove(k, action)
 	}
 	return true
 }

@@ -18,10 +18,14 @@ type world struct {
 	operator *enginetest.Fake
 	on       func(call, id string) // called after each pause and stop, with the container
 	extra    chan engine.Event     // told beside what the fake tells
+
+	beforeScale func()        // called once, before the first scaling
+	lateScale   time.Duration // the first scaling gets no answer, and takes effect after that
 }
 
 func newWorld(t *testing.T, containers ...engine.Container) *world {
 	w := &world{Fake: enginetest.New(t), dir: t.TempDir(), extra: make(chan engine.Event)}
+	w.Dispatch = 3 * time.Second
 	w.operator = w.Operator()
 	for _, c := range containers {
 		w.AddContainer(enginetest.Container{Container: c})
@@ -121,9 +125,58 @@ func (w *world) states(t *testing.T) map[string]engine.State {
 	must(t, err)
 	states := make(map[string]engine.State)
 	for _, c := range containers {
-		states[c.Name] = c.State
+		if !c.Task() {
+			states[c.Name] = c.State
+		}
 	}
 	return states
+}
+
+// addService makes a swarm service of two tasks that write.
+func (w *world) addService() engine.Service {
+	return w.AddService(engine.Service{ID: "s1", Name: "shop", Replicas: 2, StopTimeout: 4 * time.Second},
+		taskOf(writes))
+}
+
+// taskOf is what tasks are made from.
+func taskOf(options ...func(*engine.Container)) enginetest.Container {
+	c := container("", options...)
+	c.ID = ""
+	return enginetest.Container{Container: c}
+}
+
+func (w *world) Scale(ctx context.Context, id string, from, to uint64) error {
+	if before := w.beforeScale; before != nil {
+		w.beforeScale = nil
+		before()
+	}
+	if late := w.lateScale; late > 0 {
+		w.lateScale = 0
+		time.AfterFunc(late, func() {
+			if err := w.operator.Scale(context.WithoutCancel(ctx), id, from, to); err != nil {
+				panic(err)
+			}
+		})
+		return engine.ErrUnreachable
+	}
+	return w.Fake.Scale(ctx, id, from, to)
+}
+
+// tasks is how many tasks a service has that run, and how many that do not.
+func (w *world) tasks(t *testing.T, service string) (running, ended int) {
+	t.Helper()
+	containers, err := w.operator.Containers(context.WithoutCancel(t.Context()))
+	must(t, err)
+	for _, c := range containers {
+		switch {
+		case c.SwarmService() != service:
+		case c.State == engine.Running:
+			running++
+		default:
+			ended++
+		}
+	}
+	return running, ended
 }
 
 var data = engine.Volume{Name: "data", Driver: "local", Mountpoint: "/var/lib/docker/volumes/data/_data"}
@@ -154,6 +207,11 @@ func binds(source string) func(*engine.Container) {
 func in(s engine.State) func(*engine.Container) { return func(c *engine.Container) { c.State = s } }
 
 func autoRemove(c *engine.Container) { c.AutoRemove = true }
+
+// task makes it a task of the service s1.
+func task(c *engine.Container) {
+	c.Labels["com.docker.swarm.service.id"], c.Labels["com.docker.swarm.task.id"] = "s1", "task-"+c.Name
+}
 
 func label(key, value string) func(*engine.Container) {
 	return func(c *engine.Container) { c.Labels[key] = value }

@@ -25,6 +25,8 @@ type Fake struct {
 	*world
 	// Faults, when set, sees every call that takes a context, and may make one fail. Set it before the first call.
 	Faults *faulttest.Injector
+	// Dispatch is how long swarm takes from a new count to the tasks that it means. Set it before the first call.
+	Dispatch time.Duration
 }
 
 // world is what several Fakes can look at, each with faults of its own.
@@ -65,7 +67,7 @@ func New(t testing.TB) *Fake {
 }
 
 // Operator is the same engine for somebody else, whose calls neither fail nor count.
-func (f *Fake) Operator() *Fake { return &Fake{world: f.world} }
+func (f *Fake) Operator() *Fake { return &Fake{world: f.world, Dispatch: f.Dispatch} }
 
 // AddVolume makes a volume, with a real folder. Its name has to be one for a folder.
 func (w *world) AddVolume(v engine.Volume) engine.Volume {

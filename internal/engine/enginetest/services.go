@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"time"
 
 	"github.com/backupd/backupd/internal/engine"
 )
@@ -31,6 +32,16 @@ func (w *world) AddService(s engine.Service, task Container) engine.Service {
 	return s
 }
 
+// RemoveService removes a service with its tasks.
+func (w *world) RemoveService(id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.services[id]
+	delete(w.services, id)
+	s.Kind, s.Replicas = engine.Replicated, 0
+	w.reconcile(s)
+}
+
 // NoManager makes the engine one that manages no swarm (any more), or again one that does.
 func (w *world) NoManager(gone bool) {
 	w.mu.Lock()
@@ -51,7 +62,7 @@ func (f *Fake) Service(ctx context.Context, id string) (seen engine.Service, err
 	return seen, err
 }
 
-// Scale sets how many tasks a service should have, and has them at once.
+// Scale sets how many tasks a service should have.
 func (f *Fake) Scale(ctx context.Context, id string, from, to uint64) error {
 	return f.call(ctx, fmt.Sprintf("scale service %s to %d", id, to), func() error {
 		s, err := f.findService(id)
@@ -62,7 +73,15 @@ func (f *Fake) Scale(ctx context.Context, id string, from, to uint64) error {
 			return fmt.Errorf("scale service %q: %w: it is %s with %d tasks", id, engine.ErrConflict, s.Kind, s.Replicas)
 		}
 		s.Replicas = to
-		f.reconcile(s)
+		if f.Dispatch == 0 {
+			f.reconcile(s)
+			return nil
+		}
+		time.AfterFunc(f.Dispatch, func() {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.reconcile(s)
+		})
 		return nil
 	})
 }
