@@ -9,14 +9,19 @@ import (
 	"github.com/backupd/backupd/internal/quiesce"
 )
 
-// due is a volume in a group, that is mounted by containers: "web", "web:ro" or "web:exited".
+// due is a volume in a group, that is mounted by containers: "web", "web:ro", "web:exited",
+// or "web:task" for one of a swarm service that all such are of.
 func due(name, group string, mode quiesce.Mode, containers ...string) Volume {
 	v := Volume{Volume: engine.Volume{Name: name}}
 	v.Group.Value, v.Quiesce.Value = group, mode
 	for _, text := range containers {
 		id, how, _ := strings.Cut(text, ":")
 		c := engine.Container{ID: id, State: engine.Running, Mounts: []engine.Mount{{Volume: name, ReadOnly: how == "ro"}}}
-		if how != "" && how != "ro" {
+		switch how {
+		case "", "ro":
+		case "task":
+			c.Labels = map[string]string{"com.docker.swarm.task.id": id, "com.docker.swarm.service.id": "service"}
+		default:
 			c.State = engine.State(how)
 		}
 		v.Containers = append(v.Containers, c)
@@ -38,6 +43,8 @@ func TestJobs(t *testing.T) {
 		"it does not run":                {[]Volume{due("a", "", pause, "web:exited"), due("b", "", pause, "web:exited")}, "a | b"},
 		"it is paused by somebody":       {[]Volume{due("a", "", pause, "web:paused"), due("b", "", pause, "web:paused")}, "a b"},
 		"one asks for no hold":           {[]Volume{due("a", "", pause, "web"), due("b", "", none, "web")}, "a | b"},
+		"tasks of one service":           {[]Volume{due("a", "", pause, "1:task"), due("b", "", pause, "2:task")}, "a | b"},
+		"tasks of a service that scales": {[]Volume{due("a", "", stop, "1:task"), due("b", "", stop, "2:task")}, "a b"},
 		"a group":                        {[]Volume{due("a", "shop", pause, "web"), due("b", "", pause, "db"), due("c", "shop", none)}, "a c | b"},
 		"two groups":                     {[]Volume{due("a", "x", pause), due("b", "y", pause), due("c", "x", pause), due("d", "y", pause)}, "a c | b d"},
 		"two groups with one container":  {[]Volume{due("a", "x", pause, "web"), due("b", "y", pause, "web"), due("c", "y", pause)}, "a b c"},

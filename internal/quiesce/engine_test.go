@@ -1,11 +1,13 @@
 package quiesce_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	api "github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/mount"
 
 	"github.com/backupd/backupd/internal/engine"
 	"github.com/backupd/backupd/internal/engine/docker"
@@ -186,5 +188,98 @@ func TestSuccessorOnRealEngine(t *testing.T) {
 	must(t, err)
 	if now := r.state(t, id); now != engine.Running {
 		t.Errorf("its successor is %s", now)
+	}
+}
+
+// service makes a swarm service of two tasks that write to the volume all the time.
+func (r *real) service(name string, global bool) string {
+	return r.Service(testenv.Service{
+		Name: name, Image: r.image, Command: []string{"/bin/sh", "-c", writer}, Replicas: 2, Global: global,
+		Mounts: []mount.Mount{{Type: mount.TypeVolume, Source: r.volume.Name, Target: "/data"}},
+	})
+}
+
+// awaitTasks waits until the service has that many tasks that run.
+func (r *real) awaitTasks(t *testing.T, service string, want int) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		running := 0
+		all, err := r.client.Containers(t.Context())
+		must(t, err)
+		for _, c := range all {
+			if c.SwarmService() == service && c.State == engine.Running {
+				running++
+			}
+		}
+		if running == want {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d tasks run, want %d", running, want)
+		}
+	}
+}
+
+func TestServiceOnRealEngine(t *testing.T) {
+	r := newReal(t)
+	id := r.service("writers", false)
+	r.awaitTasks(t, id, 2)
+	for _, tt := range []struct {
+		req      quiesce.Request
+		replicas uint64 // while held
+		grade    snapshot.Grade
+	}{
+		{quiesce.Request{Mode: quiesce.Pause}, 2, snapshot.Frozen},
+		{quiesce.Request{Mode: quiesce.Stop}, 0, snapshot.Cold},
+		{quiesce.Request{Readers: true}, 0, snapshot.Cold},
+	} {
+		t.Run(fmt.Sprintf("%s, readers %v", tt.req.Mode, tt.req.Readers), func(t *testing.T) {
+			tt.req.Volumes = []engine.Volume{r.volume}
+			k := quiesce.New(r.client, quiesce.Options{Dir: t.TempDir(), Now: time.Now})
+			begun := time.Now()
+			h, err := k.Hold(t.Context(), tt.req)
+			must(t, err)
+			t.Logf("holding took %s", time.Since(begun))
+			r.awaitTasks(t, id, 0)
+			held, err := r.client.Service(t.Context(), id)
+			must(t, err)
+			report, err := h.Release(t.Context())
+			must(t, err)
+			r.awaitTasks(t, id, 2)
+			if held.Replicas != tt.replicas || report.Grade != tt.grade {
+				t.Errorf("it had %d tasks while held, and the grade is %s (%q)", held.Replicas, report.Grade, report.Reasons)
+			}
+			t.Logf("held: %v", report.Held)
+		})
+	}
+}
+
+func TestServiceInterventionOnRealEngine(t *testing.T) {
+	r := newReal(t)
+	id := r.service("writers", false)
+	r.awaitTasks(t, id, 2)
+	h := r.hold(t, quiesce.Stop)
+	must(t, r.client.Scale(t.Context(), id, 0, 1))
+	select {
+	case <-h.Lost():
+	case <-time.After(10 * time.Second):
+		t.Error("the hold does not know that it is lost")
+	}
+	report, err := h.Release(t.Context())
+	must(t, err)
+	now, err := r.client.Service(t.Context(), id)
+	must(t, err)
+	if now.Replicas != 1 || report.Grade != snapshot.Fuzzy {
+		t.Errorf("it has %d tasks, and the grade is %s (%q)", now.Replicas, report.Grade, report.Reasons)
+	}
+}
+
+func TestGlobalServiceOnRealEngine(t *testing.T) {
+	r := newReal(t)
+	r.awaitTasks(t, r.service("everywhere", true), 1)
+	k := quiesce.New(r.client, quiesce.Options{Dir: t.TempDir(), Now: time.Now})
+	_, err := k.Hold(t.Context(), quiesce.Request{Volumes: []engine.Volume{r.volume}, Mode: quiesce.Stop})
+	if err == nil || !strings.Contains(err.Error(), "(global), which cannot be scaled to nothing") {
+		t.Errorf("error %v", err)
 	}
 }

@@ -182,11 +182,13 @@ func (k *Keeper) take(all []*held, l line) ([]*held, error) {
 
 // check refuses what no hold has written.
 func (s Step) check() error {
-	const longest = 255
+	const longest, most = 255, 1 << 16
 	c := s.Container
 	switch {
-	case s.How != Pause && s.How != Stop:
+	case s.How != Pause && s.How != Stop && s.How != Scale:
 		return fmt.Errorf("%q is nothing that is done to a container", s.How)
+	case s.How != Scale && s.Replicas > 0, s.Replicas > most:
+		return fmt.Errorf("%q and %d tasks do not go together", s.How, s.Replicas)
 	case c.ID == "" || len(c.ID) > longest || strings.ContainsFunc(c.ID, notInID):
 		return fmt.Errorf("%q is no id of a container", c.ID)
 	case c.StopTimeout > 24*time.Hour:
@@ -204,8 +206,11 @@ func notInID(r rune) bool {
 // make it longer than it can be.
 func (k *Keeper) unsettled(s Step, at time.Time) time.Time {
 	takes := late
-	if s.How == Stop {
+	if s.How != Pause {
 		takes += grace(s.Container)
+	}
+	if s.How == Scale {
+		takes += dispatch
 	}
 	if latest := k.now(); at.After(latest) {
 		at = latest

@@ -35,19 +35,6 @@ func grace(c engine.Container) time.Duration {
 	return c.StopTimeout
 }
 
-// unsettled is until when a step that began at a time may yet take effect, although nobody waits for its answer.
-func (k *Keeper) unsettled(s Step, at time.Time) time.Time {
-	const late = 5 * time.Second
-	at = at.Add(late)
-	if s.How != Pause {
-		at = at.Add(grace(s.Container))
-	}
-	if s.How == Scale {
-		at = at.Add(dispatch)
-	}
-	return at
-}
-
 // hold makes one container hold still. The calls are not cut short when ctx ends: the engine would finish them anyway, and nobody
 // would know when.
 func (h *Hold) hold(ctx context.Context, s Step) error {
@@ -59,7 +46,7 @@ func (h *Hold) hold(ctx context.Context, s Step) error {
 	}
 	ctx = context.WithoutCancel(ctx)
 	if err := h.diary.intend(s); err != nil {
-		return fmt.Errorf("%s container %q: nothing was done to it, as the journal could not be written: %w", s.How, s.Container.Name, err)
+		return fmt.Errorf("%s %s: nothing was done to it, as the journal could not be written: %w", s.How, s.what(), err)
 	}
 	h.startLimit(ctx)
 	t := &held{Step: s, since: h.keeper.now()}

@@ -3,6 +3,7 @@ package quiesce_test
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -196,4 +197,61 @@ func TestLateScaling(t *testing.T) {
 			t.Errorf("%d tasks run", running)
 		}
 	})
+}
+
+// A task that is held for another volume keeps its service from being scaled, although its own volume is none of that.
+func TestAServiceWaitsForItsHeldTasks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, container("1", writes, task), container("2", binds("/elsewhere"), task))
+		w.AddService(engine.Service{ID: "s1", Name: "shop", Replicas: 2}, taskOf())
+		k := w.keeper()
+		other := engine.Volume{Name: "other", Mountpoint: "/elsewhere"}
+		first, err := k.Hold(t.Context(), quiesce.Request{Volumes: []engine.Volume{other}, Mode: quiesce.Pause})
+		must(t, err)
+		time.AfterFunc(time.Minute, func() {
+			report, err := first.Release(t.Context())
+			must(t, err)
+			if report.Grade != snapshot.Frozen {
+				t.Errorf("grade %s: %q", report.Grade, report.Reasons)
+			}
+		})
+		begun := time.Now()
+		second, err := k.Hold(t.Context(), stop(false))
+		must(t, err)
+		if waited := time.Since(begun); waited < time.Minute {
+			t.Errorf("it was scaled after %s", waited)
+		}
+		_, err = second.Release(t.Context())
+		must(t, err)
+	})
+}
+
+// What a journal says is enough to put the count back in another process.
+func TestRecoverPutsTheCountBack(t *testing.T) {
+	for name, tt := range map[string]struct{ now, want uint64 }{"from nothing": {0, 2}, "not what an operator wants since": {3, 3}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.addService()
+				h, err := w.keeper().Hold(t.Context(), stop(false))
+				must(t, err)
+				left := t.TempDir()
+				must(t, os.CopyFS(left, os.DirFS(w.dir)))
+				if tt.now > 0 {
+					must(t, w.operator.Scale(t.Context(), "s1", 0, tt.now))
+				}
+				dead := quiesce.New(w, quiesce.Options{Dir: left, Engine: "engine", Now: time.Now})
+				resumed, err := dead.Recover(t.Context())
+				must(t, err)
+				if want := map[bool][]string{true: {"shop"}}[tt.now == 0]; !slices.Equal(resumed, want) {
+					t.Errorf("resumed %q, want %q", resumed, want)
+				}
+				if now, err := w.operator.Service(t.Context(), "s1"); err != nil || now.Replicas != tt.want {
+					t.Errorf("it should have %d tasks, %v, want %d", now.Replicas, err, tt.want)
+				}
+				_, err = h.Release(t.Context())
+				must(t, err)
+			})
+		})
+	}
 }

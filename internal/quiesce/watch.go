@@ -26,8 +26,8 @@ type watch struct {
 
 	mu     sync.Mutex
 	known  map[string]*known // by id of a container, or of a service, and then also by those of its tasks' containers
-	stands bool // the hold is complete
-	broke  bool // the stream broke off by itself
+	stands bool              // the hold is complete
+	broke  bool              // the stream broke off by itself
 }
 
 // known is a container of the hold, as far as the stream has told of it.

@@ -14,6 +14,7 @@ import (
 // world is the fake engine, where stops take time, and with an operator who may be at work during calls.
 type world struct {
 	*enginetest.Fake
+	t        *testing.T
 	dir      string // of journals and locks
 	operator *enginetest.Fake
 	on       func(call, id string) // called after each pause and stop, with the container
@@ -24,7 +25,7 @@ type world struct {
 }
 
 func newWorld(t *testing.T, containers ...engine.Container) *world {
-	w := &world{Fake: enginetest.New(t), dir: t.TempDir(), extra: make(chan engine.Event)}
+	w := &world{Fake: enginetest.New(t), t: t, dir: t.TempDir(), extra: make(chan engine.Event)}
 	w.Dispatch = 3 * time.Second
 	w.operator = w.Operator()
 	for _, c := range containers {
@@ -146,6 +147,9 @@ func taskOf(options ...func(*engine.Container)) enginetest.Container {
 }
 
 func (w *world) Scale(ctx context.Context, id string, from, to uint64) error {
+	if running, _ := w.tasks(w.t, id); to > 0 && running > 0 {
+		w.t.Errorf("scaled to %d while %d tasks have yet to end", to, running)
+	}
 	if before := w.beforeScale; before != nil {
 		w.beforeScale = nil
 		before()

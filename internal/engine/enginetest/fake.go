@@ -25,7 +25,8 @@ type Fake struct {
 	*world
 	// Faults, when set, sees every call that takes a context, and may make one fail. Set it before the first call.
 	Faults *faulttest.Injector
-	// Dispatch is how long swarm takes from a new count to the tasks that it means. Set it before the first call.
+	// Dispatch is how long swarm takes until a task ends that a new count has no place for; others start at once, also beside it. Set it
+	// before the first call.
 	Dispatch time.Duration
 }
 
@@ -58,7 +59,8 @@ type Container struct {
 	// container, its Stdin also when the caller has gone away, and it has both streams.
 	Exec func(ctx context.Context, cmd engine.Command) int
 
-	kills []context.CancelFunc // of commands that were begun in this run
+	kills  []context.CancelFunc // of commands that were begun in this run
+	ending bool                 // its service counts it no more
 }
 
 // New is an engine without anything in it. The clock is the system's, and so the bubble's under testing/synctest.

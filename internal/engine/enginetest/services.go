@@ -28,7 +28,7 @@ func (w *world) AddService(s engine.Service, task Container) engine.Service {
 	}
 	made := &service{Service: s, task: task}
 	w.services[s.ID] = made
-	w.reconcile(made)
+	w.reconcile(made, 0)
 	return s
 }
 
@@ -39,7 +39,7 @@ func (w *world) RemoveService(id string) {
 	s := w.services[id]
 	delete(w.services, id)
 	s.Kind, s.Replicas = engine.Replicated, 0
-	w.reconcile(s)
+	w.reconcile(s, 0)
 }
 
 // NoManager makes the engine one that manages no swarm (any more), or again one that does.
@@ -73,15 +73,7 @@ func (f *Fake) Scale(ctx context.Context, id string, from, to uint64) error {
 			return fmt.Errorf("scale service %q: %w: it is %s with %d tasks", id, engine.ErrConflict, s.Kind, s.Replicas)
 		}
 		s.Replicas = to
-		if f.Dispatch == 0 {
-			f.reconcile(s)
-			return nil
-		}
-		time.AfterFunc(f.Dispatch, func() {
-			f.mu.Lock()
-			defer f.mu.Unlock()
-			f.reconcile(s)
-		})
+		f.reconcile(s, f.Dispatch)
 		return nil
 	})
 }
@@ -101,10 +93,10 @@ func (w *world) findService(id string) (*service, error) {
 }
 
 // reconcile gives a service the tasks that it should have: the newest go first, and those that ended stay as they are.
-func (w *world) reconcile(s *service) {
+func (w *world) reconcile(s *service, dispatch time.Duration) {
 	var active []*Container
 	for _, c := range w.containers {
-		if c.SwarmService() == s.ID && c.Active() {
+		if c.SwarmService() == s.ID && c.Active() && !c.ending {
 			active = append(active, c)
 		}
 	}
@@ -113,13 +105,24 @@ func (w *world) reconcile(s *service) {
 		wanted = 1
 	}
 	for ; len(active) > wanted; active = active[:len(active)-1] {
-		c := active[len(active)-1]
-		w.end(c)
-		w.happened(c.Container, "stop")
+		w.endTask(active[len(active)-1], dispatch)
 	}
 	for n := len(active); n < wanted; n++ {
 		w.addContainer(w.newTask(s))
 	}
+}
+
+func (w *world) endTask(c *Container, dispatch time.Duration) {
+	if dispatch == 0 {
+		w.end(c)
+		return
+	}
+	c.ending = true
+	time.AfterFunc(dispatch, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.end(c)
+	})
 }
 
 // newTask is a container for a task of the service, the first or another.
@@ -140,6 +143,6 @@ func (w *world) newTask(s *service) Container {
 // replace gives a service another task for one that has ended.
 func (w *world) replace(ended *Container) {
 	if s := w.services[ended.SwarmService()]; s != nil {
-		w.reconcile(s)
+		w.reconcile(s, 0)
 	}
 }
