@@ -93,8 +93,12 @@ func (c Container) Active() bool {
 }
 
 // Mounting tells whether the container mounts the volume, by its name or by binding its folder or one inside it, and whether it
-// could write to it. One that binds a folder above (as file browsers, monitors and backupd itself do) is not a user of the volume.
+// could write to it. One that binds a folder above (as file browsers, monitors and backupd itself do) is not a user of the volume, and
+// neither is a helper or guard of backupd.
 func (c Container) Mounting(v Volume) (mounts, writes bool) {
+	if c.Labels[HelperLabel] != "" || c.Labels[GuardLabel] != "" {
+		return false, false
+	}
 	for _, m := range c.Mounts {
 		if m.Volume == v.Name || m.Volume == "" && v.Mountpoint != "" && within(m.Source, v.Mountpoint) {
 			mounts = true
