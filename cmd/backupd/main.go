@@ -17,6 +17,13 @@ import (
 var version = "dev"
 
 func main() {
+	if isInit() {
+		code, err := asInit()
+		if err != nil {
+			printError(os.Stderr, err)
+		}
+		os.Exit(code)
+	}
 	std := streams{os.Stdin, os.Stdout, &console{w: os.Stderr}}
 	ctx, stop := untilSignal(std.err)
 	code := run(ctx, os.Args[1:], std)

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -31,6 +32,8 @@ backupd.quiesce.limit, backupd.targets, backupd.exclude, backupd.group.`)
 	return &cobra.Command{Use: "settings", Short: "The settings in the environment, and the labels", Long: b.String()}
 }
 
+var mountedHostname = regexp.MustCompile(`/containers/([0-9a-f]{64})/hostname /etc/hostname `)
+
 // indented breaks a text into lines of at most width characters, where its words let it.
 func indented(text string, indent, width int) string {
 	var b strings.Builder
@@ -53,8 +56,15 @@ func indented(text string, indent, width int) string {
 	return b.String() + "\n"
 }
 
-// ownContainer is the id of the container that this program runs in, or its beginning: engines name a container's host after it.
+// ownContainer is the id of the container that this program runs in, or its beginning, or "". Engines mount files into a container from a
+// folder that is named after it, and name its host after it unless that is the network's.
 func ownContainer() string {
+	table, err := os.ReadFile("/proc/self/mountinfo")
+	if err == nil {
+		if m := mountedHostname.FindSubmatch(table); m != nil {
+			return string(m[1])
+		}
+	}
 	if _, err := os.Stat("/.dockerenv"); err != nil {
 		return ""
 	}

@@ -17,6 +17,7 @@ import (
 
 const (
 	beat    = 5 * time.Second  // between two heartbeats
+	first   = 10 * time.Second // until the request for the hold
 	silence = 30 * time.Second // after which whoever asked for the hold is taken for dead
 )
 

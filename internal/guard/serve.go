@@ -31,7 +31,7 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, holder Holder, log 
 			return errors.New("nobody asked the guard for a hold")
 		}
 		return s.serve(ctx, cancel, *o.Hold, orders)
-	case <-time.After(silence):
+	case <-time.After(first):
 		return errors.New("nobody asked the guard for a hold in time")
 	}
 }
