@@ -1,12 +1,8 @@
 package archive
 
 import (
-	"cmp"
 	"context"
-	"fmt"
 	"io"
-
-	"golang.org/x/sync/errgroup"
 )
 
 // Options says how to make an archive.
@@ -16,6 +12,13 @@ type Options struct {
 	Exclude   []string // patterns that ValidateGlob takes; one that matches a folder excludes all below it
 	ReadLimit int64    // bytes of file data per second; 0 is no limit
 	Scratch   string   // folder for what does not fit into memory; "" is the system's for temporary files
+
+	// Clones is a folder in which files of the archived one can be cloned (see CanClone), so that Take need not read the large ones.
+	// "" is for reading all of them at once.
+	Clones string
+	// Ahead is how many bytes of small files and headers Take may leave in a scratch file for Finish, when it clones. What is beyond
+	// is archived at the pace of w. 0 is 256 MiB.
+	Ahead int64
 
 	// Progress is called with the bytes of file data read so far, often, and by the caller's goroutine: it must be quick. May be nil.
 	Progress func(read int64)
@@ -38,6 +41,7 @@ type Summary struct {
 	Vanished int64 // entries that were there when their folder was read, but not when they were
 	Resized  int64 // files that shrank or grew while they were read: padded or cut to the size that they had at first
 	Sockets  int64 // left out
+	Cloned   int64 // files whose data was read from a clone
 
 	// Mounts are the paths on which something else is mounted, which is left out. Making one takes privilege, so
 	// they are few.
@@ -52,49 +56,9 @@ type Summary struct {
 //
 // Create ends soon after ctx does or w fails; but it waits for a Write in progress, so w must not block for ever.
 func Create(ctx context.Context, dir string, w io.Writer, o Options) (Summary, error) {
-	exclude, err := parseGlobs(o.Exclude)
-	if err != nil {
-		return Summary{}, fmt.Errorf("exclude: %w", err)
-	}
-	workers := workersOr(o.Workers)
-	f, err := newFramer(o.Level, workers)
+	t, err := Take(ctx, dir, w, o)
 	if err != nil {
 		return Summary{}, err
 	}
-	index, err := newIndexWriter(o.Scratch)
-	if err != nil {
-		return Summary{}, err
-	}
-	defer index.close()
-	l := newLine(workers)
-	walk := newWalker(o.Scratch)
-	walk.exclude, walk.out, walk.pace = exclude, packer{line: l}, pacer{limit: o.ReadLimit}
-	walk.tell, walk.note, walk.step = o.Progress, index.entry, o.step
-	out := newStored(w)
-
-	g, walking := errgroup.WithContext(ctx)
-	for range workers {
-		g.Go(func() error {
-			l.work(f.frame)
-			return nil
-		})
-	}
-	g.Go(func() error { return out.writeAll(l, index) })
-	// The walk is done right here, so that a panic in it, or in Progress, is one of the caller's, who may have containers to let go.
-	err = func() (err error) {
-		defer func() { err = cmp.Or(g.Wait(), err) }()
-		defer l.close()
-		return walk.archive(walking, dir)
-	}()
-	if err == nil {
-		err = index.whole(ctx, out)
-	}
-	if err != nil {
-		return Summary{}, fmt.Errorf("archive %s: %w", dir, err)
-	}
-	s := walk.sum
-	s.Plain, s.Stored = walk.out.plain, out.size
-	out.digest.Sum(s.SHA256[:0])
-	s.Directory = index.digest
-	return s, nil
+	return t.Finish(ctx)
 }

@@ -284,7 +284,7 @@ func TestAFileThatCannotBeReadFailsTheArchive(t *testing.T) {
 	must(t, os.Chmod(filepath.Join(dir, "d/secret"), 0o600))
 	unreadable := errors.New("unset")
 	walk := newWalker("")
-	walk.out = packer{line: newLine(1)}
+	walk.out = &direct{packer{line: newLine(1)}, &dataReader{}}
 	asNobody(func() { unreadable = walk.archive(t.Context(), dir) })
 	if !errors.Is(unreadable, fs.ErrPermission) || !strings.Contains(unreadable.Error(), `"d/secret"`) {
 		t.Errorf("got %v", unreadable)

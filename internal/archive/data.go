@@ -49,15 +49,16 @@ func (w *walker) file(ctx context.Context, fd int, st *unix.Statx_t, name string
 
 // contents writes what the header has promised. What is a hole has been decided by now, whatever the file has become.
 func (w *walker) contents(ctx context.Context, fd int, m *member) (resized bool, err error) {
+	from := w.out.source(fd, m.Size)
 	if !m.sparse {
-		return w.segment(ctx, fd, segment{0, m.Size}, m.Size)
+		return w.segment(ctx, from, segment{0, m.Size}, m.Size)
 	}
 	if err := w.out.write(ctx, m.segments.text(m.Size)); err != nil {
 		return false, err
 	}
 	var end int64
 	for _, s := range m.segments {
-		changed, err := w.segment(ctx, fd, s, m.Size)
+		changed, err := w.segment(ctx, from, s, m.Size)
 		if err != nil {
 			return false, err
 		}
@@ -68,30 +69,100 @@ func (w *walker) contents(ctx context.Context, fd int, m *member) (resized bool,
 		return resized, nil
 	}
 	// The file ends with a hole, so the end has not been looked at.
-	st, err := stat(fd, "")
-	if err != nil {
-		return false, fmt.Errorf("stat: %w", err)
-	}
-	return int64(st.Size) != m.Size, nil
+	size, err := from.end()
+	return size != m.Size, err
 }
+
+func (w *walker) segment(ctx context.Context, from source, s segment, size int64) (resized bool, err error) {
+	w.sum.Bytes += s.size
+	return w.out.segment(ctx, from, s, size)
+}
+
+// output is where a walker's tar goes.
+type output interface {
+	// size is how many bytes of the tar there are so far.
+	size() int64
+	write(ctx context.Context, data []byte) error
+	zeros(ctx context.Context, n int64) error
+
+	// source says where the data of an open file are to be read from.
+	source(fd int, size int64) source
+	// segment writes a part of a file that is to have such a size. What is not there is filled up with zeros, what is beyond is left
+	// out, and either counts as resized.
+	segment(ctx context.Context, from source, s segment, size int64) (resized bool, err error)
+}
+
+// source is a file to read data from: an open one, or a clone of it as it was at one moment.
+type source struct {
+	fd     int
+	cloned bool
+	base   int64 // of a clone: where it begins in the file of clones
+	length int64 // of a clone: how long it is
+}
+
+// end is how long the file is by now.
+func (f source) end() (int64, error) {
+	if f.cloned {
+		return f.length, nil
+	}
+	st, err := stat(f.fd, "")
+	if err != nil {
+		return 0, fmt.Errorf("stat: %w", err)
+	}
+	return int64(st.Size), nil
+}
+
+// readAt is quietReader.readAt within the file.
+func (f source) readAt(quiet *quietReader, p []byte, least int, at int64) (int, error) {
+	if f.cloned {
+		p = p[:min(int64(len(p)), max(0, f.length-at))]
+	}
+	return quiet.readAt(f.fd, p, min(least, len(p)), f.base+at)
+}
+
+// dataReader reads the data of files, tells how far it is and keeps to a rate.
+type dataReader struct {
+	quiet quietReader
+	pace  pacer
+	tell  func(read int64)
+	read  int64 // bytes of file data
+}
+
+// count tells of data that was read, and slows reading down to its limit.
+func (r *dataReader) count(ctx context.Context, n int) error {
+	r.read += int64(n)
+	if r.tell != nil {
+		r.tell(r.read)
+	}
+	return r.pace.spend(ctx, n)
+}
+
+// direct is an output that reads data at once, straight into frames.
+type direct struct {
+	packer
+	*dataReader
+}
+
+func (d *direct) size() int64 { return d.plain }
+
+func (d *direct) source(fd int, _ int64) source { return source{fd: fd} }
 
 // segment reads a part of a file straight into frames. Of a large one they are cut at multiples of a frame's size of the file's own offset.
 //
 // A file that has fewer bytes than it had is filled up with zeros; one that has more shows itself by a byte beyond its size, which
 // costs no further call.
-func (w *walker) segment(ctx context.Context, fd int, s segment, size int64) (resized bool, err error) {
-	w.sum.Bytes += s.size
+func (d *direct) segment(ctx context.Context, from source, s segment, size int64) (resized bool, err error) {
 	large := s.size >= frameSize
 	if large {
-		w.out.cut()
+		d.cut()
 		defer func() {
 			if err == nil {
-				w.out.cut()
+				d.cut()
 			}
 		}()
 	}
 	for s.size > 0 {
-		room, err := w.out.room(ctx)
+		room, err := d.room(ctx)
 		if err != nil {
 			return false, err
 		}
@@ -99,36 +170,33 @@ func (w *walker) segment(ctx context.Context, fd int, s segment, size int64) (re
 		if large {
 			want = min(want, frameSize-int(s.at%frameSize))
 		}
-		beyond := 0
-		if s.at+int64(want) == size {
-			beyond = 1
-		}
-		n, err := w.quiet.readAt(fd, room[:want+beyond], want, s.at)
+		n, err := d.fill(from, room, s.at, want, size)
 		if err != nil {
 			return false, err
 		}
 		got := min(n, want)
-		w.out.advance(got)
+		d.advance(got)
 		s.at, s.size = s.at+int64(got), s.size-int64(got)
 		if large && s.at%frameSize == 0 {
-			w.out.cut()
+			d.cut()
 		}
-		if err := w.count(ctx, got); err != nil {
+		if err := d.count(ctx, got); err != nil {
 			return false, err
 		}
 		if n < want {
-			return true, w.out.zeros(ctx, s.size)
+			return true, d.zeros(ctx, s.size)
 		}
 		resized = n > want
 	}
 	return resized, nil
 }
 
-// count tells of data that was read, and slows reading down to its limit.
-func (w *walker) count(ctx context.Context, n int) error {
-	w.read += int64(n)
-	if w.tell != nil {
-		w.tell(w.read)
+// fill reads so many bytes into p, or fewer where the file ends, and one more where it does not end at the size that it is to have. p
+// has room for that one.
+func (r *dataReader) fill(from source, p []byte, at int64, want int, size int64) (int, error) {
+	beyond := 0
+	if at+int64(want) == size {
+		beyond = 1
 	}
-	return w.pace.spend(ctx, n)
+	return from.readAt(&r.quiet, p[:want+beyond], want, at)
 }

@@ -68,10 +68,9 @@ func TestReadingLeavesThePageCacheAsItWas(t *testing.T) {
 			if strings.Count(before["all cold"], "\x01") > 0 || strings.Count(before["some hot"], "\x01") != 1024 {
 				testenv.Missing(t, "a file system whose pages can be dropped", dir)
 			}
-			w := newWalker("")
-			w.quiet.byHand = byHand
-			drained(t, w, dir)
-			if w.quiet.byHand && !byHand {
+			r := &dataReader{quiet: quietReader{byHand: byHand}}
+			drained(t, r, dir)
+			if r.quiet.byHand && !byHand {
 				testenv.Missing(t, "RWF_DONTCACHE")
 			}
 			for _, p := range paths(t, dir) {
@@ -89,11 +88,12 @@ func TestReadingLeavesThePageCacheAsItWas(t *testing.T) {
 	}
 }
 
-// drained lets a walker write the archive of a folder to nowhere.
-func drained(t testing.TB, w *walker, dir string) {
+// drained writes the archive of a folder to nowhere.
+func drained(t testing.TB, r *dataReader, dir string) {
 	t.Helper()
 	l := newLine(1)
-	w.out = packer{line: l}
+	w := newWalker("")
+	w.out = &direct{packer{line: l}, r}
 	go l.work(func(*block) {})
 	done := make(chan error)
 	go func() {

@@ -12,17 +12,13 @@ import (
 // later in structures that spill to disk, so that neither depth nor number of files costs memory.
 type walker struct {
 	exclude globs
-	out     packer
-	pace    pacer
-	tell    func(read int64)
-	read    int64 // bytes of file data
+	out     output
 	sum     Summary
 
 	root    unix.Statx_t
 	links   *linkTable
 	lister  lister
 	headers headers
-	quiet   quietReader
 
 	trail trail
 	open  []visit // one of each folder of the trail
@@ -77,11 +73,7 @@ func (w *walker) archive(ctx context.Context, dir string) error {
 			return err
 		}
 	}
-	if err := w.out.zeros(ctx, 2*tarBlock); err != nil {
-		return err
-	}
-	w.out.cut()
-	return nil
+	return w.out.zeros(ctx, 2*tarBlock)
 }
 
 // next writes the next entry of the folder at hand, or leaves it after the last.
@@ -162,11 +154,11 @@ func (w *walker) header(ctx context.Context, m *member) error {
 		return fmt.Errorf("header of %q: %w", m.Path, err)
 	}
 	w.sum.Entries++
-	m.from = w.out.plain
+	m.from = w.out.size()
 	if err := w.out.write(ctx, h); err != nil {
 		return err
 	}
-	m.data = w.out.plain
+	m.data = w.out.size()
 	if m.Kind == File {
 		return nil // its data are to come
 	}
