@@ -133,7 +133,12 @@ func (r *Runner) Run(ctx context.Context, job plan.Job) (results []Result) {
 		readings = append(readings, reading)
 	}
 	if len(readings) > 0 {
-		r.readHeld(ctx, readings)
+		r.takeHeld(ctx, readings)
+	}
+	for _, reading := range readings {
+		if reading.taking != nil {
+			reading.fail(r.complete(ctx, reading))
+		}
 	}
 	for _, reading := range readings {
 		r.finish(ctx, reading)
@@ -149,13 +154,14 @@ func failAll(results []Result, err error) {
 
 var errHoldLost = errors.New("containers no longer held still while the volume was read")
 
-// readHeld reads the volumes while their containers hold still. Uploads go on when it returns, containers do so already.
-func (r *Runner) readHeld(ctx context.Context, readings []*reading) {
+// takeHeld takes the volumes while their containers hold still. Uploads go on when it returns, containers do so already.
+func (r *Runner) takeHeld(ctx context.Context, readings []*reading) {
 	fail := func(err error) {
 		for _, reading := range readings {
 			reading.result.Err = errors.Join(reading.result.Err, err)
 		}
 	}
+	r.writeBack(readings)
 	hold, err := r.Keeper.Hold(ctx, job(readings).Request())
 	if err != nil {
 		fail(err)
@@ -173,11 +179,11 @@ func (r *Runner) readHeld(ctx context.Context, readings []*reading) {
 			}
 		}
 	}()
-	r.readAll(ctx, hold, readings)
+	r.takeAll(ctx, hold, readings)
 }
 
-// readAll reads one volume after the other, for as long as they hold still.
-func (r *Runner) readAll(ctx context.Context, hold quiesce.Holding, readings []*reading) {
+// takeAll takes one volume after the other, for as long as they hold still.
+func (r *Runner) takeAll(ctx context.Context, hold quiesce.Holding, readings []*reading) {
 	reading, cancel := context.WithCancelCause(ctx)
 	var watch sync.WaitGroup
 	defer watch.Wait()
@@ -186,17 +192,19 @@ func (r *Runner) readAll(ctx context.Context, hold quiesce.Holding, readings []*
 		select {
 		case <-hold.Lost():
 			cancel(errHoldLost)
-			for _, one := range readings {
-				one.stream.End(errHoldLost) // it may be waiting for a target
-			}
 		case <-reading.Done():
 		}
 	})
 	taken := r.Now()
 	for _, one := range readings {
-		if err := r.read(reading, ctx, one, taken); err != nil {
-			one.result.Err = fmt.Errorf("read volume %q: %w", one.volume.Name, err)
-		}
+		one.fail(r.take(reading, ctx, one, taken))
+	}
+}
+
+// fail notes why a volume could not be read, if there is a reason.
+func (one *reading) fail(err error) {
+	if err != nil {
+		one.result.Err = errors.Join(one.result.Err, fmt.Errorf("read volume %q: %w", one.volume.Name, err))
 	}
 }
 

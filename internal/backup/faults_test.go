@@ -46,7 +46,8 @@ func TestEveryFault(t *testing.T) {
 // walk makes call number at fail, and tells whether there was one.
 func walk(t *testing.T, mode quiesce.Mode, kind faulttest.Kind, at int) (more bool) {
 	w := newWorld(t, mode)
-	w.backup(t.Context()) // so that there is something that retention could wrongly remove
+	w.fill(t, "data", "large", 1<<17) // enough to be cloned where that can be
+	w.backup(t.Context())             // so that there is something that retention could wrongly remove
 	before := w.snapshots(t)
 
 	ctx, cancel := context.WithCancel(t.Context())
@@ -71,6 +72,7 @@ func walk(t *testing.T, mode quiesce.Mode, kind faulttest.Kind, at int) (more bo
 	w.checkSnapshotsOpen(t, where)
 	w.checkNothingLost(t, where, before)
 	w.checkNothingLeft(t, where)
+	w.checkNoClones(t)
 	return true
 }
 

@@ -59,14 +59,15 @@ func notGood(one *reading) error {
 		one.volume.Name, strings.Join(one.report.Reasons, "; "))
 }
 
-func (r *Runner) manifest(one *reading, ref snapshot.Ref, taken time.Time, sum archive.Summary) snapshot.Manifest {
+func (r *Runner) manifest(one *reading, sum archive.Summary) snapshot.Manifest {
+	ref := one.ref
 	m := snapshot.Manifest{
 		Format:  snapshot.Format,
 		ID:      ref.ID,
 		Host:    ref.Host,
 		Owner:   r.Identity.Owner,
 		Volume:  ref.Volume,
-		Taken:   taken.UTC(),
+		Taken:   one.taken.UTC(),
 		Program: r.Identity.Program,
 		Quiesce: one.volume.Quiesce.Value.String(),
 		Archives: []snapshot.Archive{{
@@ -75,7 +76,7 @@ func (r *Runner) manifest(one *reading, ref snapshot.Ref, taken time.Time, sum a
 		}},
 		Contents: snapshot.Contents{
 			Entries: sum.Entries, Bytes: sum.Bytes, Vanished: sum.Vanished, Resized: sum.Resized, Sockets: sum.Sockets,
-			Mounts: int64(len(sum.Mounts)),
+			Mounts: int64(len(sum.Mounts)), Cloned: sum.Cloned,
 		},
 		Restore: restoreFacts(one),
 	}

@@ -26,6 +26,12 @@ type reading struct {
 	abandon  context.CancelCauseFunc // ends the uploads
 	report   quiesce.Report
 	result   *Result
+
+	clones string          // folder where the volume's files can be cloned, or ""
+	ahead  int64           // see archive.Options
+	taking *archive.Taking // nil until it has been taken
+	ref    snapshot.Ref
+	taken  time.Time
 }
 
 // sink is a target that takes part in a run.
@@ -47,7 +53,8 @@ func (r *Runner) prepare(ctx context.Context, v plan.Volume, result *Result, job
 	if v.Refused {
 		return nil, refusal(v)
 	}
-	if _, err := r.Access.Path(ctx, v.Volume); err != nil {
+	dir, err := r.Access.Path(ctx, v.Volume)
+	if err != nil {
 		return nil, err
 	}
 	one := &reading{volume: v, result: result, abandon: func(error) {}}
@@ -69,7 +76,12 @@ func (r *Runner) prepare(ctx context.Context, v plan.Volume, result *Result, job
 	if len(one.sinks) == 0 {
 		return nil, errors.New("no target can take the snapshot")
 	}
-	return one, r.connect(one, r.Spool.Limit/int64(jobSize))
+	limit := r.Spool.Limit / int64(jobSize)
+	if one.clones, err = Clones(v, dir); err == nil {
+		one.ahead = limit / 2
+		limit -= one.ahead
+	}
+	return one, r.connect(one, limit)
 }
 
 func refusal(v plan.Volume) error {
@@ -121,8 +133,9 @@ type pipe struct{ *io.PipeWriter }
 
 func (p pipe) End(err error) { p.CloseWithError(err) }
 
-// read reads a volume into its stream. Reading ends with ctx; the uploads, which it leaves running, with uploading.
-func (r *Runner) read(ctx, uploading context.Context, one *reading, taken time.Time) error {
+// take takes what a volume holds right now, and needs its folder no more. Taking ends with ctx; the uploads, which it leaves running, with
+// uploading.
+func (r *Runner) take(ctx, uploading context.Context, one *reading, taken time.Time) error {
 	// Once more: a volume with driver options is unmounted when the last container that uses it stops.
 	dir, err := r.Access.Path(ctx, one.volume.Volume)
 	if err != nil {
@@ -140,15 +153,34 @@ func (r *Runner) read(ctx, uploading context.Context, one *reading, taken time.T
 			s.from.Close() // so that a target that failed is not waited for
 		})
 	}
-	summary, err := archive.Create(ctx, dir, one.stream, r.archiveOptions(one))
+	waiting := context.AfterFunc(ctx, func() { one.stream.End(context.Cause(ctx)) }) // for a target, perhaps
+	defer waiting()
+	one.ref, one.taken = ref, taken
+	one.taking, err = archive.Take(ctx, dir, one.stream, r.archiveOptions(one))
+	return one.settle(ctx, err)
+}
+
+// complete archives what was taken of a volume.
+func (r *Runner) complete(ctx context.Context, one *reading) error {
+	summary, err := one.taking.Finish(ctx)
+	if err != nil {
+		return one.settle(ctx, err)
+	}
+	one.stream.End(nil)
+	if len(summary.Mounts) > 0 {
+		r.Log.Warn("what is mounted inside the volume is not in its backup", "volume", one.volume.Name, "paths", summary.Mounts)
+	}
+	one.result.Manifest = r.manifest(one, summary)
+	return nil
+}
+
+// settle ends what an error has made useless, and gives the reason to tell.
+func (one *reading) settle(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
 	one.stream.End(err)
 	switch {
-	case err == nil:
-		if len(summary.Mounts) > 0 {
-			r.Log.Warn("what is mounted inside the volume is not in its backup", "volume", one.volume.Name, "paths", summary.Mounts)
-		}
-		one.result.Manifest = r.manifest(one, ref, taken, summary)
-		return nil
 	case ctx.Err() != nil:
 		err = context.Cause(ctx) // whatever it made fail
 	case errors.Is(err, spool.ErrNoReader) || errors.Is(err, io.ErrClosedPipe):
@@ -160,7 +192,7 @@ func (r *Runner) read(ctx, uploading context.Context, one *reading, taken time.T
 
 func (r *Runner) archiveOptions(one *reading) archive.Options {
 	o := r.Archive
-	o.Exclude = one.volume.Exclude.Value
+	o.Exclude, o.Clones, o.Ahead = one.volume.Exclude.Value, one.clones, one.ahead
 	if r.Progress != nil {
 		var expected int64
 		if one.previous != nil {
@@ -177,5 +209,8 @@ func (one *reading) close() {
 	one.stream.End(givenUp)
 	one.abandon(givenUp)
 	one.uploads.Wait()
+	if one.taking != nil {
+		one.taking.Close()
+	}
 	one.stream.Close()
 }

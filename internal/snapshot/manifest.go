@@ -70,6 +70,7 @@ type Contents struct {
 	Vanished int64 `json:"vanished,omitempty"`
 	Resized  int64 `json:"resized,omitempty"`
 	Sockets  int64 `json:"sockets,omitempty"` // skipped, as they cannot be restored
+	Cloned   int64 `json:"cloned,omitempty"`  // files that were cloned while containers were held, and read afterwards
 	Mounts   int64 `json:"mounts,omitempty"`  // places where something else is mounted, which is not the volume's
 }
 
