@@ -36,6 +36,7 @@ import (
 
 // source is the place where volumes live: an engine, or a folder of folders.
 type source interface {
+	Address() string
 	Info(ctx context.Context) (engine.Info, error)
 	discovery.Engine
 	quiesce.Engine

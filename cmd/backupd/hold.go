@@ -87,6 +87,12 @@ func notForGuards(variable string) bool {
 	return !strings.HasPrefix(name, "DOCKER_") && !strings.HasPrefix(name, "BACKUPD_STATE_DIR") && !strings.HasPrefix(name, "BACKUPD_LOG_")
 }
 
+// scene is what there is to be held.
+func (a *app) scene(ctx context.Context, src source) (quiesce.Scene, error) {
+	containers, err := src.Containers(ctx)
+	return quiesce.Scene{Containers: containers, Self: a.self, Door: quiesce.DoorAt(src.Address())}, err
+}
+
 // ownKeeper holds and lets go in this very process.
 func (a *app) ownKeeper(ctx context.Context) (*quiesce.Keeper, error) {
 	src, err := a.source(ctx)
@@ -97,7 +103,7 @@ func (a *app) ownKeeper(ctx context.Context) (*quiesce.Keeper, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ask the engine who it is: %w", err)
 	}
-	return quiesce.New(src, quiesce.Options{Dir: a.holds(), Engine: info.ID, Self: a.self, Log: a.log, Now: a.now}), nil
+	return quiesce.New(src, quiesce.Options{Dir: a.holds(), Engine: info.ID, Self: a.self, Door: quiesce.DoorAt(src.Address()), Log: a.log, Now: a.now}), nil
 }
 
 // recover lets go of what dead processes have left held, and gives the names of the containers that it resumed. Without a journal it asks

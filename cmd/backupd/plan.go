@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/backupd/backupd/internal/engine"
 	"github.com/backupd/backupd/internal/plan"
 	"github.com/backupd/backupd/internal/quiesce"
 )
@@ -16,6 +15,7 @@ import (
 type jobRow struct {
 	Volumes []plannedRow `json:"volumes"`
 	Holds   []holdRow    `json:"holds"`
+	Left    []string     `json:"left"`            // containers that write and cannot be held, as the engine is reached through them
 	Error   string       `json:"error,omitempty"` // why the containers could not be held
 }
 
@@ -50,13 +50,13 @@ they were held for it, and what retention would remove.`,
 			if err != nil {
 				return err
 			}
-			containers, err := src.Containers(ctx)
+			scene, err := a.scene(ctx, src)
 			if err != nil {
 				return err
 			}
 			var rows []jobRow
 			for _, job := range plan.Jobs(due) {
-				rows = append(rows, a.jobRow(ctx, src, job, containers))
+				rows = append(rows, a.jobRow(ctx, src, job, scene))
 			}
 			if asJSON {
 				return writeJSON(std.out, "jobs", rows)
@@ -69,12 +69,15 @@ they were held for it, and what retention would remove.`,
 	return c
 }
 
-func (a *app) jobRow(ctx context.Context, src source, job plan.Job, containers []engine.Container) jobRow {
-	row := jobRow{Holds: []holdRow{}}
-	holds, err := quiesce.Prepare(ctx, src, job.Request(), quiesce.Scene{Containers: containers, Self: a.self})
+func (a *app) jobRow(ctx context.Context, src source, job plan.Job, scene quiesce.Scene) jobRow {
+	row := jobRow{Holds: []holdRow{}, Left: []string{}}
+	holds, err := quiesce.Prepare(ctx, src, job.Request(), scene)
 	row.Error = text(err)
 	for _, step := range holds.Steps {
 		row.Holds = append(row.Holds, holdRow{step.Container.Name, step.How.String()})
+	}
+	for _, c := range holds.Doors {
+		row.Left = append(row.Left, c.Name)
 	}
 	for _, v := range job.Volumes {
 		row.Volumes = append(row.Volumes, a.plannedRow(ctx, v))
@@ -118,6 +121,9 @@ func printPlan(std streams, rows []jobRow) {
 			fmt.Fprintln(std.out, "hold nothing")
 		default:
 			fmt.Fprintln(std.out, strings.Join(holds, ", then "))
+		}
+		for _, name := range job.Left {
+			fmt.Fprintf(std.out, "LEFT RUNNING: container %s, which the engine is reached through (DOCKER_HOST), so data may move\n", printable(name))
 		}
 		for _, v := range job.Volumes {
 			printPlanned(std, v)

@@ -274,12 +274,12 @@ func (a *app) tellStops(ctx context.Context, volume string) error {
 	if err != nil {
 		return fmt.Errorf("restore in place: %w", err)
 	}
-	containers, err := src.Containers(ctx)
+	scene, err := a.scene(ctx, src)
 	if err != nil {
 		return err
 	}
 	req := quiesce.Request{Volumes: []engine.Volume{v}, Readers: true}
-	stops, err := quiesce.Prepare(ctx, src, req, quiesce.Scene{Containers: containers, Self: a.self})
+	stops, err := quiesce.Prepare(ctx, src, req, scene)
 	if err != nil {
 		return fmt.Errorf("restore in place: %w", err)
 	}

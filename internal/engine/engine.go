@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"path"
+	"slices"
 	"strings"
 	"time"
 )
@@ -65,6 +66,16 @@ type Container struct {
 	AutoRemove  bool   // deleted when it stops (--rm)
 	Health      string // "healthy", "unhealthy", "starting"; "" without a health check
 	Mounts      []Mount
+	Networks    []Network // that it is attached to
+	NetworkOf   string    // id or name of the container whose network it shares; "" where it has its own
+	Published   []string  // TCP ports of the host that lead to it
+}
+
+// Network is a container's place in a network.
+type Network struct {
+	Name  string
+	ID    string
+	Names []string // by which others in the network reach the container, addresses too
 }
 
 // Mount is a place in a container where something of the outside shows.
@@ -86,6 +97,11 @@ func (c Container) Project() string { return c.Labels[composeProject] }
 
 // Service is the compose service that the container belongs to, or "".
 func (c Container) Service() string { return c.Labels[composeService] }
+
+// In tells whether the container is attached to the network.
+func (c Container) In(network string) bool {
+	return slices.ContainsFunc(c.Networks, func(n Network) bool { return n.ID == network })
+}
 
 // Active tells whether processes of the container exist, so that they could write now or once they are resumed.
 func (c Container) Active() bool {

@@ -65,6 +65,7 @@ leaf
 var doors = map[string][]string{
 	"github.com/aws/":                      {"targets/s3"},
 	"github.com/docker/docker/":            {"engine/docker", "testenv"},
+	"github.com/docker/go-connections/":    {"engine/docker"},
 	"github.com/google/renameio/":          {"durable"},
 	"github.com/kelseyhightower/envconfig": {"config"},
 	"github.com/klauspost/compress/":       {"archive"},

@@ -2,6 +2,7 @@ package quiesce
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/backupd/backupd/internal/engine"
 	"github.com/backupd/backupd/internal/snapshot"
@@ -43,7 +44,7 @@ func moved(req Request, steps []Step, plan Plan, self string, after []engine.Con
 			reasons = append(reasons, reason)
 		}
 	}
-	for _, c := range plan.Active {
+	for _, c := range slices.Concat(plan.Active, plan.Doors) {
 		known[c.ID] = true
 	}
 	for _, c := range after {

@@ -54,6 +54,9 @@ func (k *Keeper) Hold(ctx context.Context, req Request) (Holding, error) {
 	for _, c := range h.plan.Active {
 		h.doubts.note(fmt.Sprintf("container %q ran and could write", c.Name))
 	}
+	for _, c := range h.plan.Doors {
+		h.doubts.note(fmt.Sprintf("container %q ran and could write: the engine is reached through it (DOCKER_HOST), so it cannot be held", c.Name))
+	}
 	return h, nil
 }
 
@@ -123,7 +126,7 @@ func (h *Hold) take(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("list containers: %w", err)
 		}
-		if h.plan, err = Prepare(ctx, h.keeper.eng, h.req, Scene{Containers: containers, Self: h.keeper.self}); err != nil {
+		if h.plan, err = Prepare(ctx, h.keeper.eng, h.req, Scene{Containers: containers, Self: h.keeper.self, Door: h.keeper.door}); err != nil {
 			return err
 		}
 		steps := h.subtractHeld()

@@ -62,9 +62,10 @@ func (j *journal) intend(s Step) error {
 	return j.write(line{Step: &s}, true)
 }
 
-// recognisable is what letting go needs to know of a container: no mounts, and of its labels, which may hold anything, only compose's.
+// recognisable is what letting go needs to know of a container: no mounts and networks, and of its labels, which may hold anything, only
+// compose's.
 func recognisable(c engine.Container) engine.Container {
-	c.Mounts, c.Labels = nil, maps.Clone(c.Labels)
+	c.Mounts, c.Networks, c.Published, c.Labels = nil, nil, nil, maps.Clone(c.Labels)
 	maps.DeleteFunc(c.Labels, func(key, _ string) bool { return !strings.HasPrefix(key, "com.docker.compose.") })
 	return c
 }

@@ -73,6 +73,7 @@ type Options struct {
 	Dir    string
 	Engine string // its id: a journal of another one is none of this Keeper's business
 	Self   string // id of the container that this program runs in, or a prefix of it; "" outside of containers
+	Door   Door   // at which the engine is reached
 	Blind  bool   // the engine does not see who uses its volumes, so nothing can be said about how still they are
 	Log    *slog.Logger
 	Now    func() time.Time
@@ -95,6 +96,7 @@ type Keeper struct {
 	dir    string
 	engine string
 	self   string
+	door   Door
 	blind  bool
 	log    *slog.Logger
 	now    func() time.Time
@@ -105,5 +107,5 @@ func New(eng Engine, o Options) *Keeper {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Keeper{eng: eng, dir: o.Dir, engine: o.Engine, self: o.Self, blind: o.Blind, log: o.Log, now: o.Now}
+	return &Keeper{eng: eng, dir: o.Dir, engine: o.Engine, self: o.Self, door: o.Door, blind: o.Blind, log: o.Log, now: o.Now}
 }

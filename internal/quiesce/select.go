@@ -14,6 +14,7 @@ type Plan struct {
 	Steps  []Step             // containers to hold, in this order
 	Paused []engine.Container // held already by somebody else, and not ours to resume
 	Active []engine.Container // left to run, as the mode is None
+	Doors  []engine.Container // left to run, as the engine is reached through them
 }
 
 // Step is one container to hold, or one swarm service.
@@ -38,6 +39,7 @@ type Scene struct {
 	Containers []engine.Container
 	Services   map[string]engine.Service // by id, those that the request would scale
 	Self       string                    // id of the container that this program runs in, or a prefix of it; "" outside of containers
+	Door       Door
 }
 
 // Prepare looks up what Select needs beyond the containers, and selects.
@@ -49,15 +51,20 @@ func Prepare(ctx context.Context, eng Engine, req Request, in Scene) (plan Plan,
 }
 
 // Select decides which containers a request holds, how, and in which order: apps before what they depend on. The container of this
-// program is left out, and so is each without processes.
+// program is left out, what the engine is reached through, and each without processes.
 func Select(req Request, in Scene) (Plan, error) {
 	if err := req.mode().check(); err != nil {
 		return Plan{}, err
 	}
 	var plan Plan
+	doors := in.Door.containers(in.Containers, in.Self)
 	for _, c := range inOrder(in.Containers) {
 		switch {
 		case !c.Active() || isSelf(c.ID, in.Self) || !req.concerns(c):
+		case isOneOf(c, doors) && req.Readers:
+			return Plan{}, tooClose(c)
+		case isOneOf(c, doors):
+			plan.Doors = append(plan.Doors, c)
 		case c.State == engine.Paused && !req.Readers:
 			plan.Paused = append(plan.Paused, c)
 		case req.mode() == None:
@@ -66,6 +73,9 @@ func Select(req Request, in Scene) (Plan, error) {
 			step, err := req.step(c, in)
 			if err != nil {
 				return Plan{}, err
+			}
+			if i := slices.IndexFunc(doors, func(d engine.Container) bool { return slices.Contains(step.Tasks, d.ID) }); i >= 0 {
+				return Plan{}, tooClose(doors[i])
 			}
 			plan.add(step)
 		}
@@ -95,6 +105,10 @@ func (r Request) step(c engine.Container, in Scene) (Step, error) {
 		return scaling(c, in)
 	}
 	return Step{Container: c, How: how(c, r.mode())}, nil
+}
+
+func isOneOf(c engine.Container, some []engine.Container) bool {
+	return slices.ContainsFunc(some, func(other engine.Container) bool { return other.ID == c.ID })
 }
 
 func isSelf(id, self string) bool { return self != "" && strings.HasPrefix(id, self) }

@@ -51,6 +51,9 @@ func Open(path string) (*Source, error) {
 	return &Source{root: root, name: name}, nil
 }
 
+// Address is that of no engine.
+func (s *Source) Address() string { return "" }
+
 // Info names the machine. There is no engine to have an id.
 func (s *Source) Info(context.Context) (engine.Info, error) {
 	return engine.Info{Name: s.name, Root: s.root}, nil

@@ -58,6 +58,9 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 	return c, nil
 }
 
+// Address is where the engine is reached, in the form of DOCKER_HOST.
+func (c *Client) Address() string { return c.api.DaemonHost() }
+
 // Close gives up connections that are kept for later calls.
 func (c *Client) Close() error { return c.api.Close() }
 

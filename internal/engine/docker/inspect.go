@@ -2,11 +2,15 @@ package docker
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/mount"
+	"github.com/docker/docker/api/types/network"
+	"github.com/docker/go-connections/nat"
 
 	"github.com/backupd/backupd/internal/engine"
 )
@@ -38,6 +42,10 @@ func inspected(answer container.InspectResponse) (engine.Container, error) {
 		StopTimeout: stopTimeout(answer.Config.StopTimeout),
 		AutoRemove:  answer.HostConfig.AutoRemove,
 		Mounts:      mounts(answer.Mounts),
+		NetworkOf:   answer.HostConfig.NetworkMode.ConnectedContainer(),
+	}
+	if n := answer.NetworkSettings; n != nil {
+		c.Networks, c.Published = networks(n.Networks), published(n.Ports)
 	}
 	if h := answer.State.Health; h != nil && h.Status != container.NoHealthcheck {
 		c.Health = h.Status
@@ -91,4 +99,36 @@ func mounts(points []container.MountPoint) []engine.Mount {
 		shown = append(shown, m)
 	}
 	return shown
+}
+
+// networks are in the order of their names.
+func networks(of map[string]*network.EndpointSettings) []engine.Network {
+	var found []engine.Network
+	for _, name := range slices.Sorted(maps.Keys(of)) {
+		if of[name] == nil {
+			continue
+		}
+		n := engine.Network{Name: name, ID: of[name].NetworkID}
+		for _, reached := range slices.Concat(of[name].Aliases, of[name].DNSNames, []string{of[name].IPAddress, of[name].GlobalIPv6Address}) {
+			if reached != "" && !slices.Contains(n.Names, reached) {
+				n.Names = append(n.Names, reached)
+			}
+		}
+		found = append(found, n)
+	}
+	return found
+}
+
+// published are the host's TCP ports that lead to a container, in order.
+func published(ports nat.PortMap) []string {
+	var found []string
+	for port, bindings := range ports {
+		for _, b := range bindings {
+			if port.Proto() == "tcp" && !slices.Contains(found, b.HostPort) {
+				found = append(found, b.HostPort)
+			}
+		}
+	}
+	slices.Sort(found)
+	return found
 }
