@@ -236,6 +236,7 @@ func (a *app) runner(src source) (*backup.Runner, error) {
 	r := &backup.Runner{
 		Identity: backup.Identity{Host: a.host, Owner: a.ledger.Owner(), Program: "backupd " + version},
 		Keeper:   a.keeper(src),
+		Engine:   src,
 		Access:   a.opener(src),
 		Targets:  map[string]backup.Target{},
 		Locks:    a.locks,

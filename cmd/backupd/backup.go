@@ -153,6 +153,9 @@ func printResults(std streams, results []backup.Result) error {
 		return err
 	}
 	for _, r := range results {
+		for _, problem := range r.Unhealthy {
+			fmt.Fprintf(std.out, "volume %s: %s\n", printable(r.Volume), printable(problem))
+		}
 		for _, o := range r.Targets {
 			if o.Removed > 0 {
 				fmt.Fprintf(std.out, "retention removed %d of volume %s from %s\n", o.Removed, printable(r.Volume), o.Target)

@@ -201,6 +201,9 @@ func (a *app) restoreFor(ctx context.Context, chosen stored, req restore.Request
 	for _, h := range result.Held.Held {
 		fmt.Fprintf(a.std.out, "container %s was down for %s\n", printable(h.Container), held(h.Milliseconds))
 	}
+	for _, problem := range result.Unhealthy {
+		fmt.Fprintf(a.std.err, "restored, and %s\n", printable(problem))
+	}
 	return errors.Join(a.tellSkipped(result.Report), err)
 }
 

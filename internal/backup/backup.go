@@ -58,6 +58,7 @@ type Spool struct {
 type Runner struct {
 	Identity Identity
 	Keeper   Keeper
+	Engine   quiesce.Looker // asked for the health of containers afterwards; nil for not to
 	Access   Opener
 	Targets  map[string]Target // by name
 	Locks    catalog.Locks
@@ -79,6 +80,9 @@ type Result struct {
 	Manifest snapshot.Manifest // zero when nothing was read
 	Targets  []Outcome         // one for each target that the archive was sent to
 	Err      error             // what went wrong with the volume as a whole
+
+	// Unhealthy says which containers are not as healthy again as they were before they were held. It is no failure of the backup.
+	Unhealthy []string
 }
 
 // Outcome is what came of one target.
@@ -143,7 +147,23 @@ func (r *Runner) Run(ctx context.Context, job plan.Job) (results []Result) {
 	for _, reading := range readings {
 		r.finish(ctx, reading)
 	}
+	r.awaitHealth(ctx, readings)
 	return results
+}
+
+// awaitHealth waits for the containers of a job to be healthy again, once all else is done.
+func (r *Runner) awaitHealth(ctx context.Context, readings []*reading) {
+	const limit = time.Minute // twice the interval between checks that engines assume
+	if r.Engine == nil || len(readings) == 0 {
+		return
+	}
+	problems := quiesce.AwaitHealth(ctx, r.Engine, readings[0].report.Checked, limit) // they share one hold
+	for _, problem := range problems {
+		r.Log.Warn("a container is not healthy after its backup", "problem", problem)
+	}
+	for _, reading := range readings {
+		reading.result.Unhealthy = problems
+	}
 }
 
 func failAll(results []Result, err error) {

@@ -53,6 +53,9 @@ const (
 	Dead       State = "dead"
 )
 
+// Healthy is what a container's health check says when all is well.
+const Healthy = "healthy"
+
 // Container is a container with all that decides how it is held, restarted and recognised.
 type Container struct {
 	ID          string
@@ -64,7 +67,7 @@ type Container struct {
 	Started     time.Time // of its present or last run; zero when it never ran
 	StopTimeout time.Duration
 	AutoRemove  bool   // deleted when it stops (--rm)
-	Health      string // "healthy", "unhealthy", "starting"; "" without a health check
+	Health      string // Healthy, "unhealthy", "starting"; "" without a health check
 	Mounts      []Mount
 	Networks    []Network // that it is attached to
 	NetworkOf   string    // id or name of the container whose network it shares; "" where it has its own

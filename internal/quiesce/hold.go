@@ -102,7 +102,7 @@ func (h *Hold) lastLook(ctx context.Context) {
 
 func (h *Hold) result() Report {
 	reasons := h.doubts.all()
-	r := Report{Grade: grade(h.steps(), h.plan.Paused, reasons), Reasons: reasons}
+	r := Report{Grade: grade(h.steps(), h.plan.Paused, reasons), Reasons: reasons, Checked: h.checked()}
 	for _, t := range h.held {
 		r.Held = append(r.Held, snapshot.Held{Container: t.Container.Name, Milliseconds: max(0, t.lasted.Milliseconds())})
 	}

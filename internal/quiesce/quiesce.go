@@ -63,7 +63,8 @@ func (r Request) concerns(c engine.Container) bool {
 type Report struct {
 	Grade   snapshot.Grade
 	Held    []snapshot.Held
-	Reasons []string // why the data may have moved; none unless the grade is fuzzy
+	Reasons []string  // why the data may have moved; none unless the grade is fuzzy
+	Checked []Checked `json:",omitempty"`
 }
 
 // Options are what a Keeper knows of its surroundings.

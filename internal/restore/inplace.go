@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/backupd/backupd/internal/engine"
 	"github.com/backupd/backupd/internal/quiesce"
@@ -36,9 +37,14 @@ func (r *Runner) InPlace(ctx context.Context, req Request, v engine.Volume) (res
 	if result.Report, err = r.extract(ctx, req, stage.incoming()); err != nil {
 		return Result{}, err
 	}
-	result.Held, err = r.swap(ctx, v, dir, stage)
+	if result.Held, err = r.swap(ctx, v, dir, stage); err == nil {
+		result.Unhealthy = quiesce.AwaitHealth(ctx, r.Engine, result.Held.Checked, healthLimit)
+	}
 	return result, err
 }
+
+// healthLimit is how long containers may take to be healthy on what was restored: a database may have much to recover.
+const healthLimit = 2 * time.Minute
 
 // swap exchanges the content while every container that mounts the volume is stopped.
 func (r *Runner) swap(ctx context.Context, v engine.Volume, dir string, s *stage) (report quiesce.Report, err error) {

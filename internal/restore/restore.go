@@ -21,6 +21,7 @@ import (
 
 // Engine is what a restore asks of the place where volumes live.
 type Engine interface {
+	quiesce.Looker
 	Volume(ctx context.Context, name string) (engine.Volume, error)
 	CreateVolume(ctx context.Context, v engine.Volume) (engine.Volume, error)
 	RemoveVolume(ctx context.Context, name string) error
@@ -61,6 +62,9 @@ type Result struct {
 	Report archive.Report
 	Held   quiesce.Report // containers that were stopped meanwhile
 	Old    string         // folder with the data that was replaced, if it could not be removed
+
+	// Unhealthy says which containers are not as healthy on what was restored as they were before.
+	Unhealthy []string
 }
 
 // ErrNotEmpty marks a destination that holds something already.
