@@ -17,10 +17,15 @@ import (
 // may be shorter only with an error of its Read, and is closed after use.
 type Source func(ctx context.Context, off, n int64) (io.ReadCloser, error)
 
-const (
-	tailSize  = 64 << 10 // what is read of an archive first, from its end
-	fetchSize = 4 << 20  // the most of an index that is read at once
-)
+// fetchSize is the most of an index that is read at once.
+const fetchSize = 4 << 20
+
+// tailSize is how much of an archive is read first, from its end. It has the directory, and as a rule all that the index has of frames
+// (some 40 bytes each), so that one request is enough for these.
+func tailSize(archive int64) int64 {
+	const least, most = 64 << 10, 1 << 20
+	return min(least+archive>>13, most, archive)
+}
 
 // origin is an archive as a place where data lie.
 type origin struct {
@@ -43,7 +48,7 @@ type origin struct {
 // openOrigin reads an archive's trailer and directory: with one request, unless the directory is long.
 func openOrigin(ctx context.Context, src Source, size int64, c codec, d *zstd.Decoder) (*origin, error) {
 	o := &origin{source: src, size: size, codec: c, decoder: d}
-	n := min(size, tailSize)
+	n := tailSize(size)
 	if n < trailerSize {
 		return nil, fmt.Errorf("read trailer: an archive of %d bytes: %w", size, io.ErrUnexpectedEOF)
 	}
