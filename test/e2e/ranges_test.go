@@ -93,3 +93,27 @@ func write(t *testing.T, name, data string) {
 		t.Fatal(err)
 	}
 }
+
+// A server that dies while an archive is read back has done nothing to the archive.
+func TestVerifyOfAServerThatDiesIsNoDamage(t *testing.T) {
+	server := s3test.Start(t)
+	var deadly atomic.Bool
+	target := frontOf(t, server, "bucket", func(pass http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if deadly.Load() && strings.HasSuffix(r.URL.Path, ".tar.zst") {
+				_ = server.Process.Kill() // it is dead already when this is tried again
+			}
+			pass.ServeHTTP(w, r)
+		})
+	})
+	volumes := t.TempDir()
+	manyFiles(t, filepath.Join(volumes, "app"), 64)
+	p := newDirProgram(t, volumes).with("BACKUPD_TARGETS", "s3="+target.String())
+	p.backup(0, "app")
+	p.run(0, "verify")
+	deadly.Store(true)
+	e := p.run(1, "verify")
+	if !strings.HasPrefix(e.out, "NOT READ") || strings.Contains(e.out, "DAMAGED") || !strings.Contains(e.complaints, "not read: ") {
+		t.Errorf("it says: %s%s", e.out, e.complaints)
+	}
+}
