@@ -8,7 +8,7 @@
 # running is never touched: COMMAND finds the private one in TEST_DOCKER_HOST, and no DOCKER_* variable.
 # What cannot be had is said loudly and gone without: tests that need it count themselves as not run.
 #
-# Groups: engine shell postgres race archive filesystem s3; all of them by default.
+# Groups: engine shell postgres race archive filesystem systemd s3; all of them by default.
 set -euo pipefail
 
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -29,6 +29,8 @@ archive|libarchive-tools|bsdtar|comparing archives with what another tar makes o
 archive|zstd|zstd|opening archives with stock tools
 archive|acl|setfacl|files with access control lists
 archive|attr|setfattr|files with extended attributes
+systemd|systemd|/lib/systemd/systemd|the units under a real systemd
+systemd|procps|pgrep|looking for processes that were left
 filesystem|xfsprogs|mkfs.xfs|file systems whose files can be cloned
 filesystem|btrfs-progs|mkfs.btrfs|file systems whose files can be cloned
 '

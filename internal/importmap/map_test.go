@@ -19,6 +19,7 @@ test
 	systemd
 	test/bench
 	test/e2e
+	test/systemd
 	test/tally
 	testenv
 
