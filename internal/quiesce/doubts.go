@@ -7,7 +7,8 @@ import (
 
 // doubts are the reasons why data may have moved although containers are held.
 type doubts struct {
-	lost chan struct{} // closed by the first that makes it pointless to read on; nil where none does
+	lost    chan struct{} // closed by the first that makes it pointless to read on
+	lenient bool          // nothing that lose gets does
 
 	mu      sync.Mutex
 	reasons []string
@@ -25,14 +26,20 @@ func (d *doubts) note(reason string) {
 	}
 }
 
-// lose keeps a reason for which a reader should stop.
+// lose keeps a reason for which a reader should stop that wants the data to hold still.
 func (d *doubts) lose(reason string) {
+	if d.lenient {
+		d.note(reason)
+		return
+	}
+	d.fail(reason)
+}
+
+// fail keeps a reason for which a reader should stop in any case.
+func (d *doubts) fail(reason string) {
 	d.note(reason)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.lost == nil {
-		return
-	}
 	select {
 	case <-d.lost:
 	default:

@@ -22,6 +22,7 @@ type Hold struct {
 	claims *claims
 	diary  *journal
 	held   []*held
+	hooks  hooking
 	plan   Plan // of the last look
 
 	limit *time.Timer
@@ -35,10 +36,8 @@ type Hold struct {
 // Hold makes the containers hold still that use the request's volumes. After an error none is held any more by this call. Whoever
 // gets a Hold releases it, best with defer. Waiting for containers of another hold does not count against the limit.
 func (k *Keeper) Hold(ctx context.Context, req Request) (Holding, error) {
-	h := &Hold{keeper: k, req: req, doubts: &doubts{}, claims: k.claims(), diary: k.journal(), taken: make(chan struct{})}
-	if req.mode() != None {
-		h.doubts.lost = make(chan struct{})
-	}
+	h := &Hold{keeper: k, req: req, claims: k.claims(), diary: k.journal(), taken: make(chan struct{})}
+	h.doubts = &doubts{lost: make(chan struct{}), lenient: req.mode() == None}
 	h.watch = k.follow(ctx, req, h.doubts)
 	err := h.take(ctx)
 	close(h.taken)
@@ -76,14 +75,16 @@ func (h *Hold) end(ctx context.Context) (Report, error) {
 	if len(h.doubts.all()) == 0 {
 		h.lastLook(ctx)
 	}
-	err := h.letGo(ctx)
-	if err == nil {
-		err = h.diary.finish()
-	} else {
-		err = errors.Join(err, h.diary.leave())
-	}
+	h.endSessions()
+	left := h.letGo(ctx)
 	h.watch.close(slices.ContainsFunc(h.held, func(t *held) bool { return t.resumed }))
-	return h.result(), errors.Join(err, h.claims.close())
+	failed, owed := h.finishHooks(ctx)
+	if left = errors.Join(left, owed); left == nil {
+		left = h.diary.finish()
+	} else {
+		left = errors.Join(left, h.diary.leave())
+	}
+	return h.result(), errors.Join(failed, left, h.claims.close())
 }
 
 // lastLook makes sure that what was held still is.
@@ -105,6 +106,9 @@ func (h *Hold) result() Report {
 	r := Report{Grade: grade(h.steps(), h.plan.Paused, reasons), Reasons: reasons, Checked: h.checked()}
 	for _, t := range h.held {
 		r.Held = append(r.Held, snapshot.Held{Container: t.Container.Name, Milliseconds: max(0, t.lasted.Milliseconds())})
+	}
+	for _, c := range h.hooks.ended {
+		r.Hooks = append(r.Hooks, c.told())
 	}
 	return r
 }
@@ -140,6 +144,13 @@ func (h *Hold) take(ctx context.Context) error {
 		}
 		for _, c := range h.plan.Paused {
 			h.watch.expect(c, paused)
+		}
+		if found := h.subtractHooked(); len(found) > 0 {
+			if err := h.prepare(ctx, found); err != nil {
+				return err
+			}
+			left--
+			continue // that took its time, and may have changed what runs
 		}
 		if len(steps) == 0 {
 			return nil
@@ -186,7 +197,10 @@ func (h *Hold) claim(ctx context.Context, steps []Step) (waited bool, err error)
 	for _, c := range h.plan.Paused {
 		ids = append(ids, c.ID)
 	}
-	if len(h.held) == 0 {
+	for _, c := range h.plan.Hooked {
+		ids = append(ids, c.Container.ID)
+	}
+	if len(h.held) == 0 && len(h.hooks.begun) == 0 {
 		if waited, err = h.claims.wait(ctx, ids); err != nil {
 			return waited, fmt.Errorf("wait for containers that are held for another volume: %w", err)
 		}

@@ -34,9 +34,10 @@ type line struct {
 	Engine string    `json:"engine,omitempty"`
 	At     time.Time `json:"at"`
 
-	Step    *Step    `json:"step,omitempty"`    // is about to be carried out
-	Settled *outcome `json:"settled,omitempty"` // has been: no call is under way any more
-	Started *run     `json:"started,omitempty"` // the run of a container that is held
+	Hooks   *engine.Container `json:"hooks,omitempty"`   // is about to have its hooks run
+	Step    *Step             `json:"step,omitempty"`    // is about to be carried out
+	Settled *outcome          `json:"settled,omitempty"` // has been: no call is under way any more
+	Started *run              `json:"started,omitempty"` // the run of a container that is held
 }
 
 type outcome struct {
@@ -53,20 +54,30 @@ func (k *Keeper) journal() *journal { return &journal{keeper: k} }
 
 // intend writes a step down, for good, before it is carried out.
 func (j *journal) intend(s Step) error {
+	s.Container = recognisable(s.Container)
+	return j.promise(line{Step: &s})
+}
+
+// hooks writes down, for good, that the container is owed its post-hook. Which that is, its label says.
+func (j *journal) hooks(c engine.Container) error {
+	c = recognisable(c)
+	return j.promise(line{Hooks: &c})
+}
+
+func (j *journal) promise(l line) error {
 	if j.log == nil {
 		if err := j.begin(); err != nil {
 			return err
 		}
 	}
-	s.Container = recognisable(s.Container)
-	return j.write(line{Step: &s}, true)
+	return j.write(l, true)
 }
 
 // recognisable is what letting go needs to know of a container: no mounts and networks, and of its labels, which may hold anything, only
-// compose's.
+// those of compose and swarm.
 func recognisable(c engine.Container) engine.Container {
 	c.Mounts, c.Networks, c.Published, c.Labels = nil, nil, nil, maps.Clone(c.Labels)
-	maps.DeleteFunc(c.Labels, func(key, _ string) bool { return !strings.HasPrefix(key, "com.docker.compose.") })
+	maps.DeleteFunc(c.Labels, func(key, _ string) bool { return !strings.HasPrefix(key, "com.docker.") })
 	return c
 }
 
@@ -127,69 +138,89 @@ func (j *journal) leave() error {
 // errForeign marks a journal of another engine.
 var errForeign = errors.New("it is of another engine")
 
-// read gives what the lines of a journal say is still to be let go, in the order in which it was held.
-func (k *Keeper) read(lines [][]byte) ([]*held, error) {
-	var all []*held
+// left is what a journal says is still to be done.
+type left struct {
+	held   []*held // in the order in which it was held
+	hooked []Hooked
+
+	pending time.Time // until then, a pre-hook may yet begin
+}
+
+// read gives what the lines of a journal say.
+func (k *Keeper) read(lines [][]byte) (left, error) {
+	var all left
 	for i, text := range lines {
 		var l line
 		if err := json.Unmarshal(text, &l); err != nil {
-			return nil, fmt.Errorf("line %d: %w", i+1, err)
+			return left{}, fmt.Errorf("line %d: %w", i+1, err)
 		}
 		if i == 0 {
 			if l.Format != journalFormat {
-				return nil, fmt.Errorf("its format is %q, not %q", l.Format, journalFormat)
+				return left{}, fmt.Errorf("its format is %q, not %q", l.Format, journalFormat)
 			}
 			if l.Engine != k.engine {
-				return nil, fmt.Errorf("%w (%q)", errForeign, l.Engine)
+				return left{}, fmt.Errorf("%w (%q)", errForeign, l.Engine)
 			}
 			continue
 		}
-		var err error
-		if all, err = k.take(all, l); err != nil {
-			return nil, fmt.Errorf("line %d: %w", i+1, err)
+		if err := k.take(&all, l); err != nil {
+			return left{}, fmt.Errorf("line %d: %w", i+1, err)
 		}
 	}
 	return all, nil
 }
 
 // take adds what one line says.
-func (k *Keeper) take(all []*held, l line) ([]*held, error) {
+func (k *Keeper) take(all *left, l line) error {
 	switch {
+	case l.Hooks != nil:
+		if err := checkContainer(*l.Hooks); err != nil {
+			return err
+		}
+		all.hooked = append(all.hooked, Hooked{Container: *l.Hooks})
+		all.pending = k.atMost(l.At).Add(late)
 	case l.Step != nil:
 		s := *l.Step
 		if err := s.check(); err != nil {
-			return nil, err
+			return err
 		}
 		s.Container.Started = time.Time{}
-		return append(all, &held{Step: s, since: l.At, pending: k.unsettled(s, l.At)}), nil
+		all.held = append(all.held, &held{Step: s, since: l.At, pending: k.unsettled(s, l.At)})
 	case l.Settled != nil:
-		for i, t := range all {
+		for i, t := range all.held {
 			if t.Container.ID == l.Settled.Container {
 				t.pending = time.Time{}
 				if !l.Settled.Ours {
-					return append(all[:i:i], all[i+1:]...), nil
+					all.held = append(all.held[:i:i], all.held[i+1:]...)
+					return nil
 				}
 			}
 		}
 	case l.Started != nil:
-		for _, t := range all {
+		for _, t := range all.held {
 			if t.Container.ID == l.Started.Container {
 				t.Container.Started = l.Started.Began
 			}
 		}
 	}
-	return all, nil
+	return nil
 }
 
 // check refuses what no hold has written.
 func (s Step) check() error {
-	const longest, most = 255, 1 << 16
-	c := s.Container
+	const most = 1 << 16
 	switch {
 	case s.How != Pause && s.How != Stop && s.How != Scale:
 		return fmt.Errorf("%q is nothing that is done to a container", s.How)
 	case s.How != Scale && s.Replicas > 0, s.Replicas > most:
 		return fmt.Errorf("%q and %d tasks do not go together", s.How, s.Replicas)
+	}
+	return checkContainer(s.Container)
+}
+
+func checkContainer(c engine.Container) error {
+	const longest = 255
+	switch {
 	case c.ID == "" || len(c.ID) > longest || strings.ContainsFunc(c.ID, notInID):
 		return fmt.Errorf("%q is no id of a container", c.ID)
 	case c.StopTimeout > 24*time.Hour:
@@ -213,8 +244,13 @@ func (k *Keeper) unsettled(s Step, at time.Time) time.Time {
 	if s.How == Scale {
 		takes += dispatch
 	}
-	if latest := k.now(); at.After(latest) {
-		at = latest
+	return k.atMost(at).Add(takes)
+}
+
+// atMost is a moment of the past, also when the clock was set back since.
+func (k *Keeper) atMost(at time.Time) time.Time {
+	if now := k.now(); at.After(now) {
+		return now
 	}
-	return at.Add(takes)
+	return at
 }

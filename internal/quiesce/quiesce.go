@@ -24,6 +24,7 @@ type Engine interface {
 	Unpause(ctx context.Context, id string) error
 	Stop(ctx context.Context, id string, timeout time.Duration) error
 	Start(ctx context.Context, id string) error
+	Exec(ctx context.Context, id string, cmd engine.Command) (exit int, err error)
 	Service(ctx context.Context, id string) (engine.Service, error)
 	// Scale sets how many tasks a service should have, if it should have as many as expected; else it is engine.ErrConflict.
 	Scale(ctx context.Context, id string, from, to uint64) error
@@ -39,6 +40,7 @@ type Request struct {
 	// Readers is for exchanging the data under the containers: those that only read are held too, all are stopped whatever the
 	// mode says, and a container that could not be started again as it was is an error.
 	Readers bool
+	Hooks   bool // run the hooks of the containers
 }
 
 // mode is how the request really wants containers to be held.
@@ -63,8 +65,9 @@ func (r Request) concerns(c engine.Container) bool {
 type Report struct {
 	Grade   snapshot.Grade
 	Held    []snapshot.Held
-	Reasons []string  // why the data may have moved; none unless the grade is fuzzy
-	Checked []Checked `json:",omitempty"`
+	Hooks   []snapshot.Hook `json:",omitempty"`
+	Reasons []string        // why the data may have moved; none unless the grade is fuzzy
+	Checked []Checked       `json:",omitempty"`
 }
 
 // Options are what a Keeper knows of its surroundings.
@@ -83,7 +86,8 @@ type Options struct {
 // Holding is what somebody has who asked for containers to hold still.
 type Holding interface {
 	// Lost is closed when the data may move although the hold has not been released: the limit passed, or somebody else resumed a
-	// container, or nobody can tell. A reader should stop. It is never closed in mode None.
+	// container, or nobody can tell. A reader should stop. In mode None only a hook that was to live as long as the
+	// hold can make that happen.
 	Lost() <-chan struct{}
 
 	// Release lets all containers go that were made to hold still and that nobody else has taken over, in the reverse order. It does

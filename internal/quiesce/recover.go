@@ -74,11 +74,11 @@ func (k *Keeper) recoverOne(ctx context.Context, path string) (resumed []string,
 	if err != nil {
 		return nil, errors.Join(k.setAside(path, err), log.Close())
 	}
-	resumed, err = k.letGoOf(ctx, left)
+	resumed, failed, err := k.letGoOf(ctx, left)
 	if err != nil {
-		return resumed, errors.Join(err, log.Close())
+		return resumed, errors.Join(failed, err, log.Close())
 	}
-	return resumed, durable.RemoveLog(path, log)
+	return resumed, errors.Join(failed, durable.RemoveLog(path, log))
 }
 
 // setAside keeps a file that is no journal from being read again, and says so.
@@ -88,28 +88,41 @@ func (k *Keeper) setAside(path string, why error) error {
 		"are paused or stopped that should run: %w", path, aside, why), os.Rename(path, aside))
 }
 
-// letGoOf lets go of what a dead process held, once no living one holds any of it.
-func (k *Keeper) letGoOf(ctx context.Context, left []*held) (resumed []string, err error) {
-	if len(left) == 0 {
-		return nil, nil
+// letGoOf lets go of what a dead process held, once no living one holds any of it, and runs the post-hooks that it owes. What failed
+// there is not to be tried again.
+func (k *Keeper) letGoOf(ctx context.Context, left left) (resumed []string, failed, err error) {
+	if len(left.ids()) == 0 {
+		return nil, nil, nil
 	}
 	claims := k.claims()
 	defer func() { err = errors.Join(err, claims.close()) }()
-	var ids []string
-	for _, t := range left {
-		ids = append(ids, t.Container.ID)
+	if _, err := claims.wait(ctx, left.ids()); err != nil {
+		return nil, nil, fmt.Errorf("wait for containers that are held by another process: %w", err)
 	}
-	if _, err := claims.wait(ctx, ids); err != nil {
-		return nil, fmt.Errorf("wait for containers that are held by another process: %w", err)
+	h := &Hold{
+		keeper: k, held: left.held, hooks: hooking{begun: left.hooked, pending: left.pending}, doubts: &doubts{},
+		watch: &watch{known: make(map[string]*known), broke: k.forgotten(ctx, left.held)},
 	}
-	h := &Hold{keeper: k, held: left, doubts: &doubts{}, watch: &watch{known: make(map[string]*known), broke: k.forgotten(ctx, left)}}
 	err = h.letGo(ctx)
-	for _, t := range left {
+	for _, t := range left.held {
 		if t.resumed && t.err == nil {
 			resumed = append(resumed, t.Container.Name)
 		}
 	}
-	return resumed, err
+	failed, owed := h.finishHooks(ctx)
+	return resumed, failed, errors.Join(err, owed)
+}
+
+// ids are those of all containers that something is to be done to.
+func (l left) ids() []string {
+	var ids []string
+	for _, t := range l.held {
+		ids = append(ids, t.Container.ID)
+	}
+	for _, c := range l.hooked {
+		ids = append(ids, c.Container.ID)
+	}
+	return ids
 }
 
 // forgotten tells whether the engine has gone down since it paused the containers: it keeps the last events in memory only, so it has

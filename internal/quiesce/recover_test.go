@@ -27,6 +27,9 @@ type mortal struct {
 	calls int
 	dead  bool
 	died  func()
+
+	life   context.Context // its connections end with it
+	hangUp context.CancelFunc
 }
 
 var errDead = fmt.Errorf("the process is dead: %w", engine.ErrUnreachable)
@@ -40,6 +43,8 @@ func (m *mortal) call(effect func(ctx context.Context) error) error {
 		return effect(context.Background())
 	}
 	m.dead = true
+	defer m.died()
+	defer m.hangUp()
 	switch m.when {
 	case "after":
 		if err := effect(context.Background()); err != nil {
@@ -48,7 +53,6 @@ func (m *mortal) call(effect func(ctx context.Context) error) error {
 	case "long before": // the engine goes on with what it was asked for
 		time.AfterFunc(3*time.Second, func() { _ = effect(context.Background()) }) // in conflict, where recover was quicker
 	}
-	m.died()
 	return errDead
 }
 
@@ -78,6 +82,11 @@ func (m *mortal) Start(_ context.Context, id string) error {
 	return m.call(func(ctx context.Context) error { return m.operator.Start(ctx, id) })
 }
 
+func (m *mortal) Exec(_ context.Context, id string, cmd engine.Command) (exit int, err error) {
+	err = m.call(func(context.Context) error { exit, err = m.operator.Exec(m.life, id, cmd); return err })
+	return exit, err
+}
+
 // left copies what a process that dies now leaves on disk: the same files, which nobody has locked.
 func (w *world) left(t *testing.T) (dir string) {
 	t.Helper()
@@ -98,8 +107,11 @@ func TestAfterAnyDeathAllContainersRunAgain(t *testing.T) {
 		{Volumes: []engine.Volume{data}, Mode: quiesce.Pause},
 		{Volumes: []engine.Volume{data}, Mode: quiesce.Stop},
 		{Volumes: []engine.Volume{data}, Readers: true},
+		{Volumes: []engine.Volume{data}, Mode: quiesce.Pause, Hooks: true},
+		{Volumes: []engine.Volume{data}, Mode: quiesce.Stop, Hooks: true},
+		{Volumes: []engine.Volume{data}, Mode: quiesce.None, Hooks: true},
 	} {
-		name := fmt.Sprintf("%s, readers %v", req.Mode, req.Readers)
+		name := fmt.Sprintf("%s, readers %v, hooks %v", req.Mode, req.Readers, req.Hooks)
 		calls := die(t, name, req, &mortal{})
 		if calls < 8 {
 			t.Fatalf("%s: a run without a death makes %d calls", name, calls)
@@ -116,7 +128,11 @@ func TestAfterAnyDeathAllContainersRunAgain(t *testing.T) {
 func die(t *testing.T, name string, req quiesce.Request, m *mortal) (calls int) {
 	t.Run(name, func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			m.world = newWorld(t, shop()...)
+			m.world = newWorld(t, withHooks(req.Mode, shop())...)
+			var life context.Context
+			life, m.hangUp = context.WithCancel(t.Context())
+			defer m.hangUp()
+			m.life = life
 			want := states{"app": engine.Running, "db": engine.Running, "viewer": engine.Running, "old": engine.Exited}
 			m.died = func() {
 				dir := m.left(t)
@@ -131,11 +147,13 @@ func die(t *testing.T, name string, req quiesce.Request, m *mortal) (calls int) 
 				if left, err := filepath.Glob(filepath.Join(dir, "*.journal")); err != nil || len(left) > 0 {
 					t.Errorf("journals %q are left (%v)", left, err)
 				}
+				m.ran.check(t, false)
 			}
 			k := quiesce.New(m, quiesce.Options{Dir: m.dir, Engine: "engine", Now: time.Now})
 			if h, err := k.Hold(t.Context(), req); err == nil {
 				_, _ = h.Release(t.Context()) // a dead process's errors are nobody's
 			}
+			m.ran.check(t, req.Hooks && m.at == 0)
 			calls = m.calls
 		})
 	})

@@ -15,6 +15,7 @@ type Plan struct {
 	Paused []engine.Container // held already by somebody else, and not ours to resume
 	Active []engine.Container // left to run, as the mode is None
 	Doors  []engine.Container // left to run, as the engine is reached through them
+	Hooked []Hooked           // to run hooks in, in this order, before any step
 }
 
 // Step is one container to hold, or one swarm service.
@@ -57,6 +58,10 @@ func Select(req Request, in Scene) (Plan, error) {
 		return Plan{}, err
 	}
 	var plan Plan
+	var err error
+	if plan.Hooked, err = hooked(req, in); err != nil {
+		return Plan{}, err
+	}
 	doors := in.Door.containers(in.Containers, in.Self)
 	for _, c := range inOrder(in.Containers) {
 		switch {

@@ -99,7 +99,7 @@ func (h *Hold) startLimit(ctx context.Context) {
 		return
 	}
 	h.limit = time.AfterFunc(h.req.Limit, func() {
-		h.doubts.lose(fmt.Sprintf("the limit of %s passed", h.req.Limit))
+		h.doubts.fail(fmt.Sprintf("the limit of %s passed", h.req.Limit))
 		<-h.taken
 		h.Release(ctx) // the outcome is kept for whoever has the hold
 	})

@@ -22,6 +22,8 @@ type world struct {
 
 	beforeScale func()        // called once, before the first scaling
 	lateScale   time.Duration // the first scaling gets no answer, and takes effect after that
+
+	ran hookLog
 }
 
 func newWorld(t *testing.T, containers ...engine.Container) *world {
@@ -29,7 +31,7 @@ func newWorld(t *testing.T, containers ...engine.Container) *world {
 	w.Dispatch = 3 * time.Second
 	w.operator = w.Operator()
 	for _, c := range containers {
-		w.AddContainer(enginetest.Container{Container: c})
+		w.AddContainer(enginetest.Container{Container: c, Exec: func(ctx context.Context, cmd engine.Command) int { return w.program(ctx, c.Name, cmd) }})
 	}
 	return w
 }

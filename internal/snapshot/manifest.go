@@ -37,6 +37,7 @@ type Manifest struct {
 	Quiesce string `json:"quiesce"` // what was asked for: pause, stop or none
 	Grade   Grade  `json:"grade"`   // what came of it
 	Held    []Held `json:"held"`
+	Hooks   []Hook `json:"hooks,omitempty"` // in the order in which they ended
 
 	// Suspect says why the content is not believed to be what the volume should hold; "" when nothing is wrong with it.
 	Suspect string `json:"suspect,omitempty"`
@@ -50,6 +51,16 @@ type Manifest struct {
 type Held struct {
 	Container    string `json:"container"` // name
 	Milliseconds int64  `json:"ms"`
+}
+
+// Hook is a command that a container asked for and that was run in it. What it was and what it printed is not told: there may be a secret
+// in either.
+type Hook struct {
+	Container    string `json:"container"` // name
+	Hook         string `json:"hook"`      // "pre", "during" or "post"
+	Exit         int    `json:"exit"`
+	Milliseconds int64  `json:"ms"`
+	Failed       string `json:"failed,omitempty"` // why there is no exit code
 }
 
 // Archive is one stored archive, in the folder of the snapshot's volume.
