@@ -54,7 +54,7 @@ func Jobs(due []Volume) []Job {
 // Request is how the containers of the job are to be held: in the strictest way, and for the shortest time, that any of its volumes
 // asks for.
 func (j Job) Request() quiesce.Request {
-	req := quiesce.Request{Mode: quiesce.None}
+	req := quiesce.Request{Mode: quiesce.None, Hooks: true}
 	for _, v := range j.Volumes {
 		req.Volumes = append(req.Volumes, v.Volume)
 		if mode := v.Quiesce.Value; mode == quiesce.Stop || req.Mode == quiesce.None {
@@ -70,7 +70,7 @@ func (j Job) Request() quiesce.Request {
 // held gives the ids of the containers, and swarm services, that a backup of the volume holds.
 func (v Volume) held() []string {
 	if v.Quiesce.Value == quiesce.None {
-		return nil
+		return v.hooked()
 	}
 	var ids []string
 	for _, c := range v.Containers {
@@ -83,6 +83,18 @@ func (v Volume) held() []string {
 		}
 	}
 	return ids
+}
+
+// hooked marks the containers whose hooks a backup of a volume runs that holds nothing. They are better run once for several such volumes,
+// but never a reason to hold a container that is not to be held.
+func (v Volume) hooked() []string {
+	var marks []string
+	for _, c := range v.Containers {
+		if hooks, err := quiesce.ParseHooks(c.Labels); c.Active() && err == nil && !hooks.None() {
+			marks = append(marks, "hooks of "+c.ID)
+		}
+	}
+	return marks
 }
 
 // forest tells which things belong together: each knows one that it belongs to, and a root itself.

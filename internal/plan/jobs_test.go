@@ -9,7 +9,7 @@ import (
 	"github.com/backupd/backupd/internal/quiesce"
 )
 
-// due is a volume in a group, that is mounted by containers: "web", "web:ro", "web:exited",
+// due is a volume in a group, that is mounted by containers: "web", "web:ro", "web:exited", "web:hook",
 // or "web:task" for one of a swarm service that all such are of.
 func due(name, group string, mode quiesce.Mode, containers ...string) Volume {
 	v := Volume{Volume: engine.Volume{Name: name}}
@@ -19,6 +19,8 @@ func due(name, group string, mode quiesce.Mode, containers ...string) Volume {
 		c := engine.Container{ID: id, State: engine.Running, Mounts: []engine.Mount{{Volume: name, ReadOnly: how == "ro"}}}
 		switch how {
 		case "", "ro":
+		case "hook":
+			c.Labels = map[string]string{quiesce.HookPre: "sync"}
 		case "task":
 			c.Labels = map[string]string{"com.docker.swarm.task.id": id, "com.docker.swarm.service.id": "service"}
 		default:
@@ -43,6 +45,7 @@ func TestJobs(t *testing.T) {
 		"it does not run":                {[]Volume{due("a", "", pause, "web:exited"), due("b", "", pause, "web:exited")}, "a | b"},
 		"it is paused by somebody":       {[]Volume{due("a", "", pause, "web:paused"), due("b", "", pause, "web:paused")}, "a b"},
 		"one asks for no hold":           {[]Volume{due("a", "", pause, "web"), due("b", "", none, "web")}, "a | b"},
+		"none holds, a hook is run once": {[]Volume{due("a", "", none, "web:hook"), due("b", "", none, "web:hook"), due("c", "", pause, "web:hook")}, "a b | c"},
 		"tasks of one service":           {[]Volume{due("a", "", pause, "1:task"), due("b", "", pause, "2:task")}, "a | b"},
 		"tasks of a service that scales": {[]Volume{due("a", "", stop, "1:task"), due("b", "", stop, "2:task")}, "a b"},
 		"a group":                        {[]Volume{due("a", "shop", pause, "web"), due("b", "", pause, "db"), due("c", "shop", none)}, "a c | b"},

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/backupd/backupd/internal/engine"
+	"github.com/backupd/backupd/internal/quiesce"
 	"github.com/backupd/backupd/internal/spelling"
 )
 
@@ -24,8 +25,9 @@ const (
 	keyTargets   = prefix + "targets"
 	keyExclude   = prefix + "exclude"
 	keyGroup     = prefix + "group"
-	keyHookPre   = prefix + "hook.pre"
-	keyHookPost  = prefix + "hook.post"
+
+	// Of a container alone. Which there are, package quiesce knows, as it reads them where the container is held.
+	hookPrefix = prefix + "hook."
 
 	// What package access marks its own passing volumes with. That does not mean anybody wants them backed up.
 	keyScratch = prefix + "scratch"
@@ -41,9 +43,9 @@ func ours(key string) bool {
 }
 
 // nearest guesses which label was meant.
-func nearest(key string) string {
+func nearest(key string, among []string) string {
 	var names []string
-	for _, known := range settingKeys() {
+	for _, known := range among {
 		names = append(names, strings.TrimPrefix(known, prefix))
 	}
 	if name := spelling.Nearest(strings.ToLower(key[len(prefix):]), names); name != "" {
@@ -76,6 +78,7 @@ func goneLabel(name string) Origin { return containerLabel(name) + " (gone)" }
 type source struct {
 	origin Origin
 	labels map[string]string
+	hooks  bool // it is a container that there is
 }
 
 // claim is what a label says.
@@ -129,14 +132,30 @@ func (r *resolver) checkLabels() {
 			var unknown []string
 			for _, key := range slices.Sorted(maps.Keys(s.labels)) {
 				switch {
-				case key == keyHookPre || key == keyHookPost:
-					r.refuse(Problem{key, s.origin, "this version runs no hooks, and without it the data may not be consistent; " + refused})
+				case strings.HasPrefix(key, hookPrefix):
+					r.checkHook(key, s)
 				case ours(key) && !slices.Contains(settingKeys(), key):
 					unknown = append(unknown, key)
 				}
 			}
 			r.unknown(s.origin, unknown)
 		}
+	}
+}
+
+// checkHook refuses a volume with a hook that would not run: without it the data may not be consistent.
+func (r *resolver) checkHook(key string, s source) {
+	var err error
+	switch {
+	case !slices.Contains(quiesce.HookLabels(), key):
+		err = fmt.Errorf("there is no such hook, only %s", strings.Join(quiesce.HookLabels(), ", "))
+	case !s.hooks:
+		err = errors.New("hooks run in a container, which has to have the label itself")
+	default:
+		err = quiesce.CheckHook(key, s.labels[key])
+	}
+	if err != nil {
+		r.refuse(Problem{plain(key), s.origin, err.Error() + "; " + refused})
 	}
 }
 
@@ -149,7 +168,7 @@ func (r *resolver) unknown(origin Origin, keys []string) {
 			return
 		}
 		text := "unknown label"
-		if meant := nearest(key); meant != "" {
+		if meant := nearest(key, append(settingKeys(), quiesce.HookLabels()...)); meant != "" {
 			text += ": did you mean " + meant + "?"
 		}
 		r.problem(Problem{plain(key), origin, text})
@@ -168,7 +187,7 @@ func (r *resolver) meant() bool {
 	}
 	return slices.ContainsFunc(r.volume.Containers, func(c engine.Container) bool {
 		for key := range c.Labels {
-			if ours(key) && !slices.Contains(settingKeys(), key) && nearest(key) == keyEnable {
+			if ours(key) && !slices.Contains(settingKeys(), key) && nearest(key, settingKeys()) == keyEnable {
 				return true
 			}
 		}

@@ -90,8 +90,8 @@ func (p *overridesParser) label(line string) error {
 	case twice:
 		return fmt.Errorf("%s is set twice for one volume", key)
 	case !slices.Contains(settingKeys(), key):
-		if ours(key) && nearest(key) != "" {
-			return fmt.Errorf("%s is no label for a volume: did you mean %s?", show(key), nearest(key))
+		if meant := nearest(key, settingKeys()); ours(key) && meant != "" {
+			return fmt.Errorf("%s is no label for a volume: did you mean %s?", show(key), meant)
 		}
 		return fmt.Errorf("%s is no label for a volume: there are %s", show(key), strings.Join(settingKeys(), ", "))
 	}

@@ -20,7 +20,7 @@ func anyOf(words ...string) *rapid.Generator[string] {
 }
 
 func anyLabels() *rapid.Generator[labels] {
-	keys := append(settingKeys(), keyHookPre, "backupd.enabled", "Backupd.enable", "backupd.", "unrelated")
+	keys := append(settingKeys(), quiesce.HookPre, "backupd.enabled", "Backupd.enable", "backupd.", "unrelated")
 	values := []string{"true", "false", "", "all", "stop", "none", "@daily", "H * * * *", "5m", "local", "nas", "a,b", "{", "**", "shop", "last=1"}
 	return rapid.MapOfN(rapid.OneOf(rapid.SampledFrom(keys), rapid.StringN(0, 10, 50)), anyOf(values...), 0, 6)
 }

@@ -30,12 +30,12 @@ func newResolver(in Input, v engine.Volume) *resolver {
 	r.volume = Volume{Volume: v, Settings: in.Defaults, Containers: mounting(v, in.Containers)}
 	var living, gone []source
 	for _, c := range r.volume.Containers {
-		living = append(living, source{containerLabel(c.Name), c.Labels})
+		living = append(living, source{containerLabel(c.Name), c.Labels, true})
 	}
 	for _, name := range absent(r.volume.Containers, in.Remembered[v.Name]) {
-		gone = append(gone, source{goneLabel(name), in.Remembered[v.Name][name]})
+		gone = append(gone, source{origin: goneLabel(name), labels: in.Remembered[v.Name][name]})
 	}
-	r.layers = [][]source{{{OverridesFile, r.overrides}}, {{VolumeLabel, v.Labels}}, living, gone}
+	r.layers = [][]source{{{origin: OverridesFile, labels: r.overrides}}, {{origin: VolumeLabel, labels: v.Labels}}, living, gone}
 	return r
 }
 

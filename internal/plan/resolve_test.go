@@ -234,7 +234,7 @@ func wantProblem(t *testing.T, v Volume, start string, parts ...string) {
 }
 
 func TestVolumesThatAreRefused(t *testing.T) {
-	hook := container("web", labels{"backupd.hook.pre": "pg_dump"})
+	hook := container("web", labels{"backupd.hook.pre": `["pg_dump",`, "backupd.hook.timeout": "never", "backupd.hook.befroe": "x", "backupd.hook.post": ""})
 	tests := map[string]struct {
 		in   Input
 		want []string
@@ -252,11 +252,17 @@ func TestVolumesThatAreRefused(t *testing.T) {
 					`"local" for the label of container web; the volume is not backed up`,
 			},
 		},
-		"a hook would not run": {input(enabled(), hook), []string{
-			"backupd.hook.pre (label of container web): this version runs no hooks, and without it the data may not be consistent; the volume is not backed up",
+		"hooks would not run": {input(enabled(), hook), []string{
+			"backupd.hook.befroe (label of container web): there is no such hook, only backupd.hook.pre, backupd.hook.during, backupd.hook.post, " +
+				"backupd.hook.timeout; the volume is not backed up",
+			"backupd.hook.post (label of container web): it is empty; the volume is not backed up",
+			"backupd.hook.pre (label of container web): it begins like a JSON array and is none (unexpected end of JSON input): " +
+				`write ["program", "argument"], or a line for sh; the volume is not backed up`,
+			`backupd.hook.timeout (label of container web): "never" is no time that a command can be given: write one such as 30s, 5m or 1h, ` +
+				"at most 24h0m0s; the volume is not backed up",
 		}},
 		"a hook in the wrong place": {input(enabled("backupd.hook.post", "x")), []string{
-			"backupd.hook.post (label of the volume): this version runs no hooks, and without it the data may not be consistent; the volume is not backed up",
+			"backupd.hook.post (label of the volume): hooks run in a container, which has to have the label itself; the volume is not backed up",
 		}},
 		"labels that nothing enables": {input(labels{keySchedule: "@hourly"}), []string{
 			"backupd.enable: it has labels for backupd, but none that says backupd.enable=true; the volume is not backed up",
