@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/backupd/backupd/internal/engine"
 	"github.com/backupd/backupd/internal/plan"
 	"github.com/backupd/backupd/internal/quiesce"
 )
@@ -14,6 +15,7 @@ import (
 // jobRow is a job in the output of plan.
 type jobRow struct {
 	Volumes []plannedRow `json:"volumes"`
+	Hooks   []hookRow    `json:"hooks"`
 	Holds   []holdRow    `json:"holds"`
 	Left    []string     `json:"left"`            // containers that write and cannot be held, as the engine is reached through them
 	Error   string       `json:"error,omitempty"` // why the containers could not be held
@@ -33,6 +35,22 @@ type holdRow struct {
 	How       string `json:"how"` // pause or stop; scale, of a swarm service
 }
 
+// hookRow is a label of a container that asks for a command to be run in it.
+type hookRow struct {
+	Container string `json:"container"`
+	Hook      string `json:"hook"`  // pre, during, post or timeout
+	Value     string `json:"value"` // as the label has it
+}
+
+func hookRows(c engine.Container) (rows []hookRow) {
+	for _, key := range quiesce.HookLabels() {
+		if value, there := c.Labels[key]; there {
+			rows = append(rows, hookRow{c.Name, strings.TrimPrefix(key, "backupd.hook."), value})
+		}
+	}
+	return rows
+}
+
 func newPlan(std streams) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
@@ -40,8 +58,9 @@ func newPlan(std streams) *cobra.Command {
 		GroupID: "make",
 		Short:   "Show what a backup would do, without doing it",
 		Long: `Show, for the named volumes or all that are enrolled: which are read together,
-which containers are held and how, how much there was last time and how long
-they were held for it, and what retention would remove.`,
+which hooks run in which containers, which containers are held and how, how much
+there was last time and how long they were held for it, and what retention would
+remove.`,
 		Example: `  backupd plan
   backupd plan app`,
 		ValidArgsFunction: complete(std, volumeNames, 0),
@@ -70,9 +89,12 @@ they were held for it, and what retention would remove.`,
 }
 
 func (a *app) jobRow(ctx context.Context, src source, job plan.Job, scene quiesce.Scene) jobRow {
-	row := jobRow{Holds: []holdRow{}, Left: []string{}}
+	row := jobRow{Hooks: []hookRow{}, Holds: []holdRow{}, Left: []string{}}
 	holds, err := quiesce.Prepare(ctx, src, job.Request(), scene)
 	row.Error = text(err)
+	for _, h := range holds.Hooked {
+		row.Hooks = append(row.Hooks, hookRows(h.Container)...)
+	}
 	for _, step := range holds.Steps {
 		row.Holds = append(row.Holds, holdRow{step.Container.Name, step.How.String()})
 	}
@@ -111,6 +133,11 @@ func printPlan(std streams, rows []jobRow) {
 			fmt.Fprintln(std.out)
 		}
 		var holds []string
+		for _, h := range job.Hooks {
+			if h.Hook != "timeout" {
+				fmt.Fprintf(std.out, "%s-hook in %s: %s\n", h.Hook, printable(h.Container), printable(h.Value))
+			}
+		}
 		for _, h := range job.Holds {
 			holds = append(holds, h.How+" "+printable(h.Container))
 		}

@@ -28,7 +28,14 @@ AWS_SECRET_ACCESS_KEY, shared files, roles.
 
 Labels on a volume, or on a container for the volumes that it mounts, win over
 these: backupd.enable, backupd.schedule, backupd.retention, backupd.quiesce,
-backupd.quiesce.limit, backupd.targets, backupd.exclude, backupd.group.`)
+backupd.quiesce.limit, backupd.targets, backupd.exclude, backupd.group.
+
+Labels on a container alone, for commands that are run in it around a backup of
+what it mounts: backupd.hook.pre before anything is held, backupd.hook.during for
+as long as the hold takes, backupd.hook.post when all runs again (it may be run
+twice). Each is a JSON array, ["program", "argument"], or else a line for sh. A
+command that fails makes the run fail, as does one that takes longer than
+backupd.hook.timeout (default: 1m).`)
 	return &cobra.Command{Use: "settings", Short: "The settings in the environment, and the labels", Long: b.String()}
 }
 

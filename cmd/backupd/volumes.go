@@ -24,6 +24,7 @@ type volumeRow struct {
 	Problems    []string              `json:"problems"`
 	Settings    map[string]settingRow `json:"settings"`
 	Containers  []string              `json:"containers"`
+	Hooks       []hookRow             `json:"hooks"` // of these containers
 	NextRun     *time.Time            `json:"next_run,omitempty"`
 	LastRun     *time.Time            `json:"last_run,omitempty"`
 	LastSuccess *time.Time            `json:"last_success,omitempty"`
@@ -72,13 +73,14 @@ label, the volume's label, the overrides file. "backupd help settings" lists the
 func (a *app) volumeRow(v plan.Volume) volumeRow {
 	row := volumeRow{
 		Name: v.Name, Driver: v.Driver, Enrolled: v.Enrolled.String(), Refused: v.Refused, Problems: []string{},
-		Settings: settingRows(v.Settings), Containers: []string{},
+		Settings: settingRows(v.Settings), Containers: []string{}, Hooks: []hookRow{},
 	}
 	for _, p := range v.Problems {
 		row.Problems = append(row.Problems, p.String())
 	}
 	for _, c := range v.Containers {
 		row.Containers = append(row.Containers, c.Name)
+		row.Hooks = append(row.Hooks, hookRows(c)...)
 	}
 	known := a.ledger.View().Volumes[v.Name]
 	row.LastRun, row.LastSuccess, row.LastError = nonZero(known.LastRun), nonZero(known.LastSuccess), known.LastError
@@ -136,6 +138,9 @@ func printVolume(std streams, r volumeRow, now time.Time) error {
 	t.row("  enrolled by", r.Enrolled)
 	for _, key := range slices.Sorted(maps.Keys(r.Settings)) {
 		t.row("  "+key, orDash(r.Settings[key].Value), r.Settings[key].Origin)
+	}
+	for _, h := range r.Hooks {
+		t.row("  hook."+h.Hook, h.Value, "label of container "+h.Container)
 	}
 	t.row("  containers", orDash(strings.Join(r.Containers, ", ")))
 	t.row("  last backup", lastBackup(r, now))
