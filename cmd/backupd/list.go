@@ -172,19 +172,29 @@ func listings(ctx context.Context, t backup.Target, volumes []string) ([]catalog
 
 // find gives the snapshot that an id or the beginning of one means, on every target that has it.
 func (a *app) find(ctx context.Context, prefix string) ([]stored, error) {
-	all, listErr := a.snapshots(ctx, nil)
+	all, unlisted := a.snapshots(ctx, nil)
+	return match(all, prefix, unlisted)
+}
+
+// match is find among these. Where none is it, the reason may be that not all could be listed.
+func match(all []stored, prefix string, unlisted error) (copies []stored, err error) {
 	plain := make([]catalog.Snapshot, len(all))
 	for i, s := range all {
 		plain[i] = s.Snapshot
 	}
 	found, err := catalog.Find(plain, strings.TrimSpace(prefix))
-	if err != nil && listErr != nil {
-		return nil, errors.Join(err, listErr)
+	if err != nil && unlisted != nil {
+		return nil, errors.Join(err, unlisted)
 	}
 	if err != nil {
 		return nil, usage(err)
 	}
-	return slices.DeleteFunc(all, func(s stored) bool { return s.Ref() != found.Ref() }), nil
+	for _, s := range all {
+		if s.Ref() == found.Ref() {
+			copies = append(copies, s)
+		}
+	}
+	return copies, nil
 }
 
 func newShow(std streams) *cobra.Command {

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -27,12 +28,20 @@ func TestStoriesOfTheSuperuser(t *testing.T) {
 
 // TestStoriesOfS3 have a server at $ENDPOINT, with a bucket "bucket".
 func TestStoriesOfS3(t *testing.T) {
+	tell(t, "testdata/s3", withServer(t))
+}
+
+// TestStoriesOfALostServer has one of its own, and its process id to kill it.
+func TestStoriesOfALostServer(t *testing.T) { tell(t, "testdata/s3lost", withServer(t)) }
+
+func withServer(t *testing.T) map[string]string {
 	server := s3test.Start(t)
 	server.Bucket("bucket")
-	tell(t, "testdata/s3", map[string]string{
-		"ENDPOINT": server.Endpoint, "AWS_ACCESS_KEY_ID": s3test.AccessKey, "AWS_SECRET_ACCESS_KEY": s3test.SecretKey,
+	return map[string]string{
+		"ENDPOINT": server.Endpoint, "SERVER": strconv.Itoa(server.Process.Pid),
+		"AWS_ACCESS_KEY_ID": s3test.AccessKey, "AWS_SECRET_ACCESS_KEY": s3test.SecretKey,
 		"AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull, "AWS_EC2_METADATA_DISABLED": "true",
-	})
+	}
 }
 
 // TestStoriesOfAnEngine have the private engine, an image of a shell, and names of their own.

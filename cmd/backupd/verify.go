@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -20,12 +20,11 @@ type verifyRow struct {
 	Volume  string      `json:"volume"`
 	Target  string      `json:"target"`
 	Sound   bool        `json:"sound"`
-	Bytes   int64       `json:"bytes"` // of tar that was read
+	Unread  bool        `json:"unread"` // it could not be looked at, so that nothing bad is known of it
+	Bytes   int64       `json:"bytes"`  // of tar that was read
 	Seconds float64     `json:"seconds"`
 	Damages []damageRow `json:"damages"`
 	Error   string      `json:"error,omitempty"`
-
-	unread bool // the target refused, or somebody lost patience: nothing is known of the snapshot
 }
 
 type damageRow struct {
@@ -48,15 +47,17 @@ manifest and index, to the last byte. Each damage names the files that it hits;
 all others can still be restored.
 
 Without arguments it takes the newest good snapshot of each volume.
-Exit code 4 says that damaged data was found.`,
+Exit code 4 says that damaged data was found. A target that refuses, or that
+cannot be reached, says nothing of what is on it: that is 1, or 3 when other
+snapshots could be read and are sound.`,
 		Example: `  backupd verify
   backupd verify 20261123T030000Z-5f0c2a9e
   backupd verify --all --volume app`,
 		ValidArgsFunction: complete(std, snapshotIDs, 0),
 		RunE: withApp(std, func(ctx context.Context, a *app, args []string) error {
-			chosen, err := a.toVerify(ctx, args, volumes, all)
-			if err != nil {
-				return err
+			chosen, unlisted := a.toVerify(ctx, args, volumes, all)
+			if len(chosen) == 0 && unlisted == nil {
+				unlisted = a.noSnapshots(volumes)
 			}
 			rows := []verifyRow{}
 			for _, s := range chosen {
@@ -67,9 +68,11 @@ Exit code 4 says that damaged data was found.`,
 				}
 			}
 			if asJSON {
-				err = writeJSON(std.out, "verified", rows)
+				if err := writeJSON(std.out, "verified", rows); err != nil {
+					return err
+				}
 			}
-			return errors.Join(err, unsound(rows))
+			return unsound(rows, unlisted)
 		}),
 	}
 	c.Flags().BoolVar(&all, "all", false, "every snapshot, and not only the newest good ones")
@@ -78,24 +81,15 @@ Exit code 4 says that damaged data was found.`,
 	return c
 }
 
-// toVerify gives the named snapshots, or the newest good one of each volume and target, or all of them.
-func (a *app) toVerify(ctx context.Context, names, volumes []string, all bool) (chosen []stored, err error) {
-	for _, name := range names {
-		found, err := a.find(ctx, name)
-		if err != nil {
-			return nil, err
-		}
-		chosen = append(chosen, found...)
-	}
-	if len(names) > 0 {
-		return chosen, nil
-	}
-	there, err := a.snapshots(ctx, volumes)
-	if err != nil {
-		return nil, err
-	}
-	if all {
-		return there, nil
+// toVerify gives the named snapshots, or the newest good one of each volume and target, or all of them. What could be listed is given
+// also when there is an error.
+func (a *app) toVerify(ctx context.Context, names, volumes []string, all bool) ([]stored, error) {
+	there, unlisted := a.snapshots(ctx, volumes)
+	switch {
+	case len(names) > 0:
+		return named(there, names, unlisted)
+	case all:
+		return there, unlisted
 	}
 	newest := map[string]stored{}
 	for _, s := range there { // oldest first
@@ -103,13 +97,22 @@ func (a *app) toVerify(ctx context.Context, names, volumes []string, all bool) (
 			newest[s.Volume+"\x00"+s.target.Name] = s
 		}
 	}
-	for _, s := range newest {
-		chosen = append(chosen, s)
+	var chosen []stored
+	for _, key := range slices.Sorted(maps.Keys(newest)) {
+		chosen = append(chosen, newest[key])
 	}
-	slices.SortFunc(chosen, func(x, y stored) int {
-		return strings.Compare(x.Volume+"\x00"+x.target.Name, y.Volume+"\x00"+y.target.Name)
-	})
-	return chosen, nil
+	return chosen, unlisted
+}
+
+func named(there []stored, names []string, unlisted error) (chosen []stored, err error) {
+	for _, name := range names {
+		found, err := match(there, name, unlisted)
+		if err != nil {
+			return nil, err
+		}
+		chosen = append(chosen, found...)
+	}
+	return chosen, unlisted
 }
 
 // verify reads one snapshot back from one target.
@@ -127,7 +130,8 @@ func (a *app) verify(ctx context.Context, s stored) verifyRow {
 		row.Damages = append(row.Damages, damageRow{Offset: d.Offset, Length: d.Length, Error: text(d.Err), Entries: d.Entries, Paths: d.Paths})
 	}
 	row.Error = text(err)
-	row.unread = len(damages) == 0 && (ctx.Err() != nil || errors.Is(err, fs.ErrPermission))
+	_, unread := errors.AsType[*archive.SourceError](err)
+	row.Unread = len(damages) == 0 && (ctx.Err() != nil || unread)
 	row.Sound = err == nil && len(damages) == 0
 	return row
 }
@@ -144,13 +148,12 @@ func (a *app) readBack(ctx context.Context, s stored, progress func(done int64))
 func printVerified(std streams, row verifyRow) {
 	verdict := "sound"
 	switch {
-	case row.unread:
+	case row.Unread:
 		verdict = "NOT READ"
 	case !row.Sound:
 		verdict = "DAMAGED"
 	}
-	took := time.Duration(row.Seconds * float64(time.Second)).Round(time.Millisecond)
-	fmt.Fprintf(std.out, "%s  %s  of %s on %s: %s in %s\n", verdict, row.ID, printable(row.Volume), row.Target, size(row.Bytes), took)
+	fmt.Fprintf(std.out, "%s  %s  of %s on %s: %s\n", verdict, row.ID, printable(row.Volume), row.Target, row.pace())
 	if row.Error != "" {
 		fmt.Fprintf(std.out, "  %s\n", printable(row.Error))
 	}
@@ -165,23 +168,42 @@ func printVerified(std streams, row verifyRow) {
 	}
 }
 
-// unsound is the error of what was found.
-func unsound(rows []verifyRow) error {
+// pace says how much was read, how long that took, and so how fast it was.
+func (r verifyRow) pace() string {
+	took := time.Duration(r.Seconds * float64(time.Second)).Round(time.Millisecond)
+	words := fmt.Sprintf("%s in %s", size(r.Bytes), took)
+	if r.Bytes > 0 && took > 0 {
+		words += fmt.Sprintf(", %s/s", size(int64(float64(r.Bytes)/r.Seconds)))
+	}
+	return words
+}
+
+// unsound is the error of what was found, and of what could not be looked at because it could not even be listed.
+func unsound(rows []verifyRow, unlisted error) error {
 	var damaged, unread []string
 	for _, r := range rows {
 		switch {
-		case r.unread:
+		case r.Unread:
 			unread = append(unread, r.ID+" on "+r.Target)
 		case !r.Sound:
 			damaged = append(damaged, r.ID+" on "+r.Target)
 		}
 	}
-	switch {
-	case len(damaged) > 0:
-		return coded{fmt.Errorf("damaged: %s", strings.Join(damaged, ", ")), exitDamaged}
-	case len(unread) > 0:
-		return fmt.Errorf("not read: %s", strings.Join(unread, ", "))
-	default:
-		return nil
+	if len(rows) == 0 {
+		return unlisted
 	}
+	errs, code := []error{unlisted}, exitFailed
+	if len(unread) > 0 {
+		errs = append(errs, fmt.Errorf("not read: %s", strings.Join(unread, ", ")))
+	}
+	if len(rows) > len(unread) {
+		code = exitSome
+	}
+	if len(damaged) > 0 {
+		errs, code = append(errs, fmt.Errorf("damaged: %s", strings.Join(damaged, ", "))), exitDamaged
+	}
+	if err := errors.Join(errs...); err != nil {
+		return coded{err, code}
+	}
+	return nil
 }

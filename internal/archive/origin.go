@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"sync"
 
@@ -14,13 +15,51 @@ import (
 )
 
 // Source gives n bytes of a stored archive from an offset on, wherever it lies. It is called from several goroutines at once. What it gives
-// may be shorter only with an error of its Read, and is closed after use.
+// may be shorter only with an error of its Read, and is closed after use. An archive that is not there is fs.ErrNotExist, and one that has
+// ended before is io.EOF: all other errors are a SourceError to whoever reads.
 type Source func(ctx context.Context, off, n int64) (io.ReadCloser, error)
 
-const (
-	tailSize  = 64 << 10 // what is read of an archive first, from its end
-	fetchSize = 4 << 20  // the most of an index that is read at once
-)
+// SourceError is why a Source could not be read: a disk that is not mounted, a server that refuses, or that nobody reaches. It says nothing
+// of the archive, which may be sound.
+type SourceError struct{ Err error }
+
+func (e *SourceError) Error() string { return e.Err.Error() }
+func (e *SourceError) Unwrap() error { return e.Err }
+
+// blamed is the source with its errors as SourceErrors.
+func (s Source) blamed() Source {
+	return func(ctx context.Context, off, n int64) (io.ReadCloser, error) {
+		r, err := s(ctx, off, n)
+		if err != nil {
+			return nil, blame(err)
+		}
+		return blamedReader{r}, nil
+	}
+}
+
+type blamedReader struct{ io.ReadCloser }
+
+func (r blamedReader) Read(p []byte) (int, error) {
+	n, err := r.ReadCloser.Read(p)
+	return n, blame(err)
+}
+
+func blame(err error) error {
+	if err == nil || err == io.EOF || errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return &SourceError{err}
+}
+
+// fetchSize is the most of an index that is read at once.
+const fetchSize = 4 << 20
+
+// tailSize is how much of an archive is read first, from its end. It has the directory, and as a rule all that the index has of frames
+// (some 40 bytes each), so that one request is enough for these.
+func tailSize(archive int64) int64 {
+	const least, most = 64 << 10, 1 << 20
+	return min(least+archive>>13, most, archive)
+}
 
 // origin is an archive as a place where data lie.
 type origin struct {
@@ -42,8 +81,8 @@ type origin struct {
 
 // openOrigin reads an archive's trailer and directory: with one request, unless the directory is long.
 func openOrigin(ctx context.Context, src Source, size int64, c codec, d *zstd.Decoder) (*origin, error) {
-	o := &origin{source: src, size: size, codec: c, decoder: d}
-	n := min(size, tailSize)
+	o := &origin{source: src.blamed(), size: size, codec: c, decoder: d}
+	n := tailSize(size)
 	if n < trailerSize {
 		return nil, fmt.Errorf("read trailer: an archive of %d bytes: %w", size, io.ErrUnexpectedEOF)
 	}

@@ -2,6 +2,7 @@ package archive
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -33,7 +34,7 @@ var errTooMuch = fmt.Errorf("more than %d damaged parts", maxDamages)
 
 // Verify reads all that a snapshot needs and checks it: each block of the index and each frame by its SHA-256, and the tar that comes out
 // against the index, up to its end. It goes on after damage, and gives everything that is damaged, that of the index first. An error says
-// why it could not look at everything, or that what is there is undamaged and yet wrong. Progress is called with the bytes of the
+// why it could not look at everything (a SourceError, or the end of ctx), or that what is there is undamaged and yet wrong. Progress is called with the bytes of the
 // tar that are done, often, and by the caller's goroutine; it may be nil.
 func (r *Reader) Verify(ctx context.Context, progress func(done int64)) ([]Damage, error) {
 	v := verifier{r: r, progress: progress}
@@ -76,6 +77,9 @@ func (v *verifier) index(ctx context.Context) error {
 			}
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
+			}
+			if _, unread := errors.AsType[*SourceError](got.err); unread {
+				return got.err
 			}
 			v.add(Damage{Offset: b.place, Length: b.Length, Err: got.err})
 		}

@@ -5,11 +5,13 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -128,9 +130,59 @@ func TestReadingEndsWithItsSourceOrContext(t *testing.T) {
 	if err := r.Tar(t.Context(), io.Discard); !errors.Is(err, gone) {
 		t.Errorf("tar from a source that fails: %v", err)
 	}
-	if _, err := r.Verify(t.Context(), nil); !errors.Is(err, gone) {
-		t.Errorf("verify with a source that fails: %v", err)
+	damage, err := r.Verify(t.Context(), nil)
+	if _, unread := errors.AsType[*SourceError](err); !errors.Is(err, gone) || !unread || len(damage) > 0 {
+		t.Errorf("verify with a source that fails: %v, %+v", err, damage)
 	}
+}
+
+// TestASourceThatFailsIsNoDamage lets one request more succeed each time, until all do.
+func TestASourceThatFailsIsNoDamage(t *testing.T) {
+	data, _ := archived(t, many(t, 12_000), Options{Level: Fastest})
+	for name, c := range map[string]struct {
+		fail   error
+		unread bool
+	}{
+		"nobody answers":     {errors.New("connection refused"), true},
+		"cut off on the way": {io.ErrUnexpectedEOF, true},
+		"archive is gone":    {fs.ErrNotExist, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			good := 0
+			for ; good < 100; good++ {
+				damage, err := verifyWith(t, data, good, c.fail)
+				if err == nil && len(damage) == 0 {
+					break
+				}
+				if _, unread := errors.AsType[*SourceError](err); unread != c.unread || unread && len(damage) > 0 {
+					t.Errorf("after %d requests: %v, %+v", good, err, damage)
+				}
+			}
+			if good < 4 || good == 100 {
+				t.Errorf("all is well after %d requests", good)
+			}
+		})
+	}
+}
+
+// verifyWith verifies an archive of which so many requests succeed.
+func verifyWith(t *testing.T, data []byte, good int, fail error) ([]Damage, error) {
+	var requests atomic.Int64
+	s := &stock{ReaderAt: bytes.NewReader(data)}
+	r, err := Open(t.Context(), func(ctx context.Context, off, n int64) (io.ReadCloser, error) {
+		switch i := int(requests.Add(1)); {
+		case i <= good:
+			return s.source(ctx, off, n)
+		case i%2 == 0:
+			return nil, fail
+		}
+		return io.NopCloser(io.MultiReader(bytes.NewReader(data[off:off+n/2]), &failing{err: fail})), nil
+	}, int64(len(data)), ReaderOptions{})
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return r.Verify(t.Context(), nil)
 }
 
 // TestSlicesOfTwoArchivesMakeOneTar puts an archive together by hand whose tar lies partly in another one.

@@ -56,14 +56,34 @@ func (m *mortal) call(effect func(ctx context.Context) error) error {
 	return errDead
 }
 
-func (m *mortal) Containers(ctx context.Context) (all []engine.Container, err error) {
-	err = m.call(func(context.Context) error { all, err = m.operator.Containers(ctx); return err })
-	return all, err
+// look is a call whose answer nobody takes when it comes late.
+func look[T any](m *mortal, ask func(context.Context) (T, error)) (seen T, err error) {
+	answers := make(chan T, 1)
+	err = m.call(func(ctx context.Context) error {
+		answer, err := ask(ctx)
+		answers <- answer
+		return err
+	})
+	if err == nil {
+		seen = <-answers
+	}
+	return seen, err
 }
 
-func (m *mortal) Container(ctx context.Context, id string) (c engine.Container, err error) {
-	err = m.call(func(context.Context) error { c, err = m.operator.Container(ctx, id); return err })
-	return c, err
+func (m *mortal) Containers(context.Context) ([]engine.Container, error) {
+	return look(m, m.operator.Containers)
+}
+
+func (m *mortal) Container(_ context.Context, id string) (engine.Container, error) {
+	return look(m, func(ctx context.Context) (engine.Container, error) { return m.operator.Container(ctx, id) })
+}
+
+func (m *mortal) Service(_ context.Context, id string) (engine.Service, error) {
+	return look(m, func(ctx context.Context) (engine.Service, error) { return m.operator.Service(ctx, id) })
+}
+
+func (m *mortal) Scale(_ context.Context, id string, from, to uint64) error {
+	return m.call(func(ctx context.Context) error { return m.operator.Scale(ctx, id, from, to) })
 }
 
 func (m *mortal) Pause(_ context.Context, id string) error {
@@ -133,6 +153,7 @@ func die(t *testing.T, name string, req quiesce.Request, m *mortal) (calls int) 
 			life, m.hangUp = context.WithCancel(t.Context())
 			defer m.hangUp()
 			m.life = life
+			service := m.addService()
 			want := states{"app": engine.Running, "db": engine.Running, "viewer": engine.Running, "old": engine.Exited}
 			m.died = func() {
 				dir := m.left(t)
@@ -143,6 +164,9 @@ func die(t *testing.T, name string, req quiesce.Request, m *mortal) (calls int) 
 				time.Sleep(10 * time.Minute) // nothing may happen late
 				if diff := cmp.Diff(want, m.states(t)); diff != "" {
 					t.Errorf("after recover: %s", diff)
+				}
+				if running, _ := m.tasks(t, service.ID); running != 2 {
+					t.Errorf("after recover %d tasks of the service run", running)
 				}
 				if left, err := filepath.Glob(filepath.Join(dir, "*.journal")); err != nil || len(left) > 0 {
 					t.Errorf("journals %q are left (%v)", left, err)

@@ -76,10 +76,20 @@ func plot(figures string) error {
 	if err := data.Close(); err != nil {
 		return err
 	}
-	cmd := exec.Command(program, "-e", fmt.Sprintf(`set terminal pngcairo size 900,500; set output %q; set datafile separator "\t"
-		set key autotitle columnhead top left; set xlabel "files"; set ylabel "seconds"; set y2label "peak RSS, MiB"; set y2tics; set y2range [0:160]; set grid
-		plot %q using 1:2 with linespoints, '' using 1:4 with linespoints, '' using 1:3 axes x1y2 with linespoints, '' using 1:5 axes x1y2 with linespoints`,
-		picture, data.Name()))
+	cmd := exec.Command(program, "-")
+	cmd.Stdin = strings.NewReader(fmt.Sprintf(`set terminal pngcairo size 900,500
+		set output %q
+		set datafile separator "\t"
+		set key autotitle columnhead top left
+		set xlabel "files"
+		set ylabel "seconds"
+		set y2label "peak RSS, MiB"
+		set y2tics
+		set y2range [0:160]
+		set grid
+		plot %[2]q using 1:2 with linespoints, %[2]q using 1:4 with linespoints, \
+			%[2]q using 1:3 axes x1y2 with linespoints, %[2]q using 1:5 axes x1y2 with linespoints
+		`, picture, data.Name()))
 	if said, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("plot: %w\n%s", err, said)
 	}

@@ -16,31 +16,21 @@ import (
 	"github.com/backupd/backupd/internal/targets/s3/s3test"
 )
 
-// front stands before the S3 server, and lets no part of an upload through but the first.
-type front struct {
-	pass *httputil.ReverseProxy
-	part func(*http.Request) // what becomes of the others
-
-	once sync.Once
-	held chan struct{} // closed with the first of them
-}
-
-// newFront gives a front, and the URL of a target in a new bucket behind it.
-func newFront(t *testing.T, server *s3test.Server, bucket string, part func(*http.Request)) (*front, *url.URL) {
+// frontOf gives the URL of a target in a new bucket, whose requests go through what is put before the S3 server.
+func frontOf(t *testing.T, server *s3test.Server, bucket string, before func(pass http.Handler) http.Handler) *url.URL {
 	t.Helper()
 	behind, err := url.Parse(server.Endpoint)
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &front{part: part, held: make(chan struct{})}
-	f.pass = &httputil.ReverseProxy{
+	pass := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(behind)
 			r.Out.Host = r.In.Host // it is signed
 		},
 		ErrorLog: log.New(io.Discard, "", 0), // of clients that leave, as they are meant to
 	}
-	listener := httptest.NewUnstartedServer(f)
+	listener := httptest.NewUnstartedServer(before(pass))
 	listener.Config.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
 		_ = c.(*net.TCPConn).SetReadBuffer(64 << 10) // else most of a part is under way at once; advice
 		return ctx
@@ -54,7 +44,26 @@ func newFront(t *testing.T, server *s3test.Server, bucket string, part func(*htt
 	q := u.Query()
 	q.Set("endpoint", listener.URL)
 	u.RawQuery = q.Encode()
-	return f, u
+	return u
+}
+
+// front lets no part of an upload through but the first.
+type front struct {
+	pass http.Handler
+	part func(*http.Request) // what becomes of the others
+
+	once sync.Once
+	held chan struct{} // closed with the first of them
+}
+
+// newFront gives a front, and the URL of a target in a new bucket behind it.
+func newFront(t *testing.T, server *s3test.Server, bucket string, part func(*http.Request)) (*front, *url.URL) {
+	t.Helper()
+	f := &front{part: part, held: make(chan struct{})}
+	return f, frontOf(t, server, bucket, func(pass http.Handler) http.Handler {
+		f.pass = pass
+		return f
+	})
 }
 
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {

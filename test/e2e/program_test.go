@@ -19,14 +19,26 @@ import (
 // host is the name under which the program keeps snapshots here.
 const host = "e2e"
 
-// program is backupd with its settings: a state directory and a local target of its own, and the private engine.
+// program is backupd with its settings: a state directory and a local target of its own, and a place where volumes live.
 type program struct {
 	t     *testing.T
 	env   []string
 	local string // folder of the target "local"
 }
 
+// newProgram works on the private engine.
 func newProgram(t *testing.T, d *testenv.Docker) *program {
+	t.Helper()
+	return bareProgram(t).with("DOCKER_HOST", d.Host)
+}
+
+// newDirProgram works on a folder, each folder in which is a volume.
+func newDirProgram(t *testing.T, volumes string) *program {
+	t.Helper()
+	return bareProgram(t).with("BACKUPD_SOURCE", "dir").with("BACKUPD_VOLUMES_DIR", volumes)
+}
+
+func bareProgram(t *testing.T) *program {
 	t.Helper()
 	p := &program{t: t, local: t.TempDir()}
 	for _, set := range os.Environ() {
@@ -34,7 +46,7 @@ func newProgram(t *testing.T, d *testenv.Docker) *program {
 			p.env = append(p.env, set)
 		}
 	}
-	return p.with("DOCKER_HOST", d.Host).with("BACKUPD_HOST", host).with("BACKUPD_STATE_DIR", t.TempDir()).with("BACKUPD_TARGETS", p.localTarget())
+	return p.with("BACKUPD_HOST", host).with("BACKUPD_STATE_DIR", t.TempDir()).with("BACKUPD_TARGETS", p.localTarget())
 }
 
 // with is the same program with one more setting.

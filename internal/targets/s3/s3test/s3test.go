@@ -21,6 +21,7 @@ import (
 type Server struct {
 	Endpoint string // http://127.0.0.1:port
 	Dir      string // with the buckets
+	Process  *os.Process
 
 	t testing.TB
 }
@@ -41,11 +42,12 @@ func Start(t testing.TB) *Server {
 	// A port that is free now may be taken when the server gets to it.
 	for range 5 {
 		address := freeAddress(t)
-		if complaint := run(t, exec.Command(program, "--quiet", "--keep-alive", "--port", address, "posix", "--sidecar", notes, s.Dir), address); complaint != "" {
+		server := exec.Command(program, "--quiet", "--keep-alive", "--port", address, "posix", "--sidecar", notes, s.Dir)
+		if complaint := run(t, server, address); complaint != "" {
 			t.Logf("start the S3 server at %s: %s", address, complaint)
 			continue
 		}
-		s.Endpoint = "http://" + address
+		s.Endpoint, s.Process = "http://"+address, server.Process
 		break
 	}
 	if s.Endpoint == "" {
@@ -140,4 +142,6 @@ func (s *Server) WantNoUploads(bucket string) {
 }
 
 // WithT is the same server, with another test to fail.
-func (s *Server) WithT(t testing.TB) *Server { return &Server{Endpoint: s.Endpoint, Dir: s.Dir, t: t} }
+func (s *Server) WithT(t testing.TB) *Server {
+	return &Server{Endpoint: s.Endpoint, Dir: s.Dir, Process: s.Process, t: t}
+}
