@@ -170,8 +170,12 @@ func printVerified(std streams, row verifyRow) {
 
 // pace says how much was read, how long that took, and so how fast it was.
 func (r verifyRow) pace() string {
-	took := time.Duration(r.Seconds * float64(time.Second)).Round(time.Millisecond)
-	words := fmt.Sprintf("%s in %s", size(r.Bytes), took)
+	took := time.Duration(r.Seconds * float64(time.Second))
+	precision := time.Millisecond
+	if took < precision {
+		precision = time.Microsecond
+	}
+	words := fmt.Sprintf("%s in %s", size(r.Bytes), took.Round(precision))
 	if r.Bytes > 0 && took > 0 {
 		words += fmt.Sprintf(", %s/s", size(int64(float64(r.Bytes)/r.Seconds)))
 	}
