@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -204,7 +205,8 @@ func (a *app) restoreFor(ctx context.Context, chosen stored, req restore.Request
 	for _, problem := range result.Unhealthy {
 		fmt.Fprintf(a.std.err, "restored, and %s\n", printable(problem))
 	}
-	return errors.Join(a.tellSkipped(result.Report), err)
+	a.tellLosses(result.Report)
+	return err
 }
 
 // deliver restores to where the flags say.
@@ -232,12 +234,18 @@ func (a *app) deliver(ctx context.Context, r *restore.Runner, src source, req re
 	return result, "volume " + printable(volume) + " in place", err
 }
 
-// tellSkipped names what could not be restored as it was. It is no failure, since all that could be restored was.
-func (a *app) tellSkipped(report archive.Report) error {
-	for _, s := range report.Skipped {
-		fmt.Fprintf(a.std.err, "not as it was: %s: %s\n", printable(s.Path), printable(s.What))
+// tellLosses names what is not as it was: for want of privilege, which is no failure, or because the archive is damaged.
+func (a *app) tellLosses(report archive.Report) {
+	tell := func(how string, all []archive.Skipped, total int64) {
+		for _, s := range all {
+			fmt.Fprintf(a.std.err, "%s: %s: %s\n", how, printable(cmp.Or(s.Path, "(unknown)")), printable(s.What))
+		}
+		if more := total - int64(len(all)); more > 0 {
+			fmt.Fprintf(a.std.err, "%s: and %d more\n", how, more)
+		}
 	}
-	return nil
+	tell("not as it was", report.Skipped, report.SkippedTotal)
+	tell("damaged", report.Damaged, report.DamagedTotal)
 }
 
 // restoreDry says what a restore would do.

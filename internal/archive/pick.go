@@ -12,7 +12,35 @@ import (
 
 // Extract is the function of that name, but fetches only what the paths want: their members, and those of the folders above. Damage
 // elsewhere in the archive goes unnoticed.
+//
+// With KeepGoing it names each entry that is hit. That takes the whole index: where that is damaged too, it is the function of that name.
 func (r *Reader) Extract(ctx context.Context, dir string, o ExtractOptions) (Report, error) {
+	if o.KeepGoing {
+		v := verifier{r: r}
+		if err := v.index(ctx); err != nil {
+			return Report{}, fmt.Errorf("extract: %w", err)
+		}
+		if len(v.found) > 0 {
+			return r.extractUnindexed(ctx, dir, o)
+		}
+	}
+	return r.extract(ctx, dir, o)
+}
+
+// extractUnindexed restores by the tar alone, which an archive that leans on others has not.
+func (r *Reader) extractUnindexed(ctx context.Context, dir string, o ExtractOptions) (Report, error) {
+	if len(r.own.directory.Leans) > 0 {
+		return Report{}, fmt.Errorf("extract: the index is damaged, and the archive leans on others: %w", ErrDamaged)
+	}
+	from, err := r.own.source(ctx, 0, r.own.size)
+	if err != nil {
+		return Report{}, fmt.Errorf("extract: %w", err)
+	}
+	defer from.Close() // it was only read from
+	return Extract(ctx, from, dir, o)
+}
+
+func (r *Reader) extract(ctx context.Context, dir string, o ExtractOptions) (Report, error) {
 	chosen, err := parseGlobs(o.Paths)
 	if err != nil {
 		return Report{}, fmt.Errorf("extract: %w", err)

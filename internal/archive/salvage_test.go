@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -86,6 +87,33 @@ func TestWhatCanBeReadOfADamagedArchiveIsRestored(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+func TestADamagedIndexDoesNotEndSalvage(t *testing.T) {
+	src := t.TempDir()
+	files := map[string]string{"a": "first", "large": strings.Repeat("x", 3*frameSize), "z": "last"}
+	write(t, src, files)
+	whole, _ := archived(t, src, Options{})
+	r := reader(t, whole)
+	for i, b := range r.own.directory.Blocks {
+		t.Run(b.Kind.String(), func(t *testing.T) {
+			bad := hit(t, whole, 2*frameSize)
+			bad[b.place+b.Length-1] ^= 1
+			dst := t.TempDir()
+			rep, err := reader(t, bad).Extract(t.Context(), dst, ExtractOptions{KeepGoing: true})
+			if !errors.Is(err, ErrDamaged) || rep.DamagedTotal != 1 {
+				t.Errorf("block %d: %v, %+v", i, err, rep)
+			}
+			want := maps.Clone(files)
+			want["large"] = strings.Repeat("x", frameSize) + strings.Repeat("\x00", frameSize) + strings.Repeat("x", frameSize)
+			if diff := cmp.Diff(want, contents(t, dst)); diff != "" {
+				t.Errorf("restored: %.1000s", diff)
+			}
+		})
+	}
+	if len(r.own.directory.Blocks) != 3 {
+		t.Errorf("%d blocks", len(r.own.directory.Blocks))
 	}
 }
 
