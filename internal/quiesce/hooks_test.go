@@ -314,3 +314,22 @@ func TestParseHooks(t *testing.T) {
 		}
 	}
 }
+
+// The tasks of a service that was scaled to nothing are gone: their post-hooks run in those that come.
+func TestPostHookInATaskThatComes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		task := taskOf(writes, hook("pre", `["log", "pre"]`), hook("post", `["log", "post"]`))
+		task.Exec = func(ctx context.Context, cmd engine.Command) int { return w.program(ctx, "task", cmd) }
+		w.AddService(engine.Service{ID: "s1", Name: "shop", Replicas: 1, StopTimeout: 4 * time.Second}, task)
+		request := stop(false)
+		request.Hooks = true
+		h, err := w.keeper().Hold(t.Context(), request)
+		must(t, err)
+		_, err = h.Release(t.Context())
+		must(t, err)
+		if diff := cmp.Diff([]string{"task pre", "task post"}, w.ran.all()); diff != "" {
+			t.Error(diff)
+		}
+	})
+}

@@ -102,9 +102,8 @@ func (m *mortal) Start(_ context.Context, id string) error {
 	return m.call(func(ctx context.Context) error { return m.operator.Start(ctx, id) })
 }
 
-func (m *mortal) Exec(_ context.Context, id string, cmd engine.Command) (exit int, err error) {
-	err = m.call(func(context.Context) error { exit, err = m.operator.Exec(m.life, id, cmd); return err })
-	return exit, err
+func (m *mortal) Exec(_ context.Context, id string, cmd engine.Command) (int, error) {
+	return look(m, func(context.Context) (int, error) { return m.operator.Exec(m.life, id, cmd) })
 }
 
 // left copies what a process that dies now leaves on disk: the same files, which nobody has locked.
