@@ -23,12 +23,14 @@ type Lock struct{ file *os.File }
 
 // TryLock takes the lock of the file at path, which it makes if need be, or fails with ErrLocked at once, also when the
 // holder is this same process. The file holds the holder's process id, for people to read.
-func TryLock(path string) (*Lock, error) {
+func TryLock(path string) (*Lock, error) { return tryLock(path, unix.LOCK_EX) }
+
+func tryLock(path string, how int) (*Lock, error) {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock: %w", err)
 	}
-	if err := flock(file, unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := flock(file, how|unix.LOCK_NB); err != nil {
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			err = fmt.Errorf("%w by %s", ErrLocked, holder(file))
 		}
@@ -38,11 +40,16 @@ func TryLock(path string) (*Lock, error) {
 	return &Lock{file}, nil
 }
 
+// ShareLock takes the lock together with all others who share it, and waits until nobody has it alone, or ctx ends.
+func ShareLock(ctx context.Context, path string) (*Lock, error) { return wait(ctx, path, unix.LOCK_SH) }
+
 // LockWait is TryLock that waits for its turn until ctx ends.
-func LockWait(ctx context.Context, path string) (*Lock, error) {
+func LockWait(ctx context.Context, path string) (*Lock, error) { return wait(ctx, path, unix.LOCK_EX) }
+
+func wait(ctx context.Context, path string, how int) (*Lock, error) {
 	// The kernel's own waiting cannot be called off, hence asking again; nobody notices a tenth of a second.
 	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
-		l, err := TryLock(path)
+		l, err := tryLock(path, how)
 		if !errors.Is(err, ErrLocked) {
 			return l, err
 		}
