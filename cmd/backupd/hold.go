@@ -233,5 +233,5 @@ func (a *app) guardInContainer(ctx context.Context, own string) error {
 	if err != nil {
 		return err
 	}
-	return eng.RemoveContainer(ctx, own)
+	return eng.DeleteContainer(ctx, own)
 }

@@ -30,6 +30,9 @@ type Info struct {
 	Root    string // its data folder, as a path on its host
 }
 
+// Platform is what an engine runs programs of, in the words of Go's GOOS and GOARCH.
+type Platform struct{ OS, Arch string }
+
 // Volume is a named volume.
 type Volume struct {
 	Name       string
@@ -37,6 +40,11 @@ type Volume struct {
 	Options    map[string]string // of the driver
 	Labels     map[string]string
 	Mountpoint string // folder with its content, as a path on the engine's host; "" where the driver tells none
+}
+
+// Fleeting tells whether the volume lies in memory, and only while a container uses it.
+func (v Volume) Fleeting() bool {
+	return v.Driver == "local" && (v.Options["type"] == "tmpfs" || v.Options["type"] == "ramfs")
 }
 
 // State is what a container is doing.

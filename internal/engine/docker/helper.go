@@ -147,9 +147,9 @@ func (t *tail) Write(p []byte) (int, error) {
 	return t.Buffer.Write(p)
 }
 
-// RemoveContainer removes a container with its anonymous volumes, whatever it is doing, and waits until it is gone. One that is not there is
+// DeleteContainer removes a container with its anonymous volumes, whatever it is doing, and waits until it is gone. One that is not there is
 // engine.ErrNotFound.
-func (c *Client) RemoveContainer(ctx context.Context, id string) error {
+func (c *Client) DeleteContainer(ctx context.Context, id string) error {
 	return c.change(ctx, "remove", id, answerLimit, func(ctx context.Context) error {
 		gone, failed := c.api.ContainerWait(ctx, id, container.WaitConditionRemoved)
 		err := c.api.ContainerRemove(ctx, id, container.RemoveOptions{Force: true, RemoveVolumes: true})

@@ -88,6 +88,7 @@ func (s *suite) mounts() {
 		s.Create(Spec{Name: "binder", Mounts: []engine.Mount{{Source: v.Mountpoint, Destination: "/x"}}}):              {true, true},
 		s.Create(Spec{Name: "stranger", Mounts: []engine.Mount{{Volume: other.Name, Destination: "/data"}}}):           {false, false},
 		s.Create(Spec{Name: "bare"}): {false, false},
+		s.Create(Spec{Name: "helper", Labels: map[string]string{engine.HelperLabel: "owner"}, Mounts: []engine.Mount{{Volume: v.Name, Destination: "/data"}}}): {false, false},
 	}
 	all, err := s.Engine.Containers(s.Context())
 	s.must(err)

@@ -7,6 +7,7 @@ package enginetest
 import (
 	"context"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -28,6 +29,10 @@ type Fake struct {
 	// Dispatch is how long swarm takes until a task ends that a new count has no place for; others start at once, also beside it. Set it
 	// before the first call.
 	Dispatch time.Duration
+	// Helper is what the process of a helper container does. Set it before the first is run.
+	Helper func(in io.Reader, out io.Writer, volume string) error
+	// Kind is what the engine runs programs of; by itself those of this machine.
+	Kind engine.Platform
 }
 
 // world is what several Fakes can look at, each with faults of its own.
@@ -42,7 +47,8 @@ type world struct {
 	volumes    map[string]engine.Volume
 	containers []*Container // in the order of their creation
 	services   map[string]*service
-	noManager  bool // of a swarm
+	images     map[string]bool // names of those that were loaded
+	noManager  bool            // of a swarm
 	events     []engine.Event
 	news       chan struct{} // closed when there are more events, or the engine went down
 	starts     int           // of the engine: streams of an earlier one are broken
@@ -65,7 +71,7 @@ type Container struct {
 
 // New is an engine without anything in it. The clock is the system's, and so the bubble's under testing/synctest.
 func New(t testing.TB) *Fake {
-	return &Fake{world: &world{root: t.TempDir(), now: time.Now, volumes: map[string]engine.Volume{}, services: map[string]*service{}, news: make(chan struct{})}}
+	return &Fake{world: &world{root: t.TempDir(), now: time.Now, volumes: map[string]engine.Volume{}, services: map[string]*service{}, images: map[string]bool{}, news: make(chan struct{})}}
 }
 
 // Operator is the same engine for somebody else, whose calls neither fail nor count.
