@@ -40,7 +40,6 @@ type source interface {
 	Info(ctx context.Context) (engine.Info, error)
 	discovery.Engine
 	quiesce.Engine
-	access.Engine
 	restore.Engine
 }
 
@@ -221,11 +220,24 @@ func readOverrides(path string) (plan.Overrides, error) {
 	return o, nil
 }
 
-func (a *app) opener(src source) backup.Opener {
-	if a.cfg.Source == config.Dir {
+// opener opens volumes. Both kinds of source have it: folders of a folder are all that there is to it.
+type opener interface {
+	backup.Opener
+	restore.Opener
+}
+
+func (a *app) opener(src source) opener {
+	eng, ok := src.(access.Engine)
+	if !ok {
 		return access.Direct{}
 	}
-	return access.NewProven(src, rand.Reader)
+	return a.access(eng)
+}
+
+func (a *app) access(eng access.Engine) *access.Access {
+	return access.New(eng, access.Options{
+		Owner: a.ledger.Owner(), Lock: filepath.Join(a.cfg.StateDir, "helpers.lock"), Program: ownProgram, Entropy: rand.Reader,
+	})
 }
 
 func (a *app) runner(src source) (*backup.Runner, error) {

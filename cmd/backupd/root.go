@@ -59,7 +59,7 @@ func newRoot(std streams) *cobra.Command {
 		newRun(std), newBackup(std), newPlan(std), newVolumes(std),
 		newList(std), newShow(std), newLs(std), newDiff(std), newVerify(std),
 		newRestore(std), newCat(std), newExport(std),
-		newPin(std), newUnpin(std), newRemove(std), newPrune(std), newRecover(std), newGuard(std),
+		newPin(std), newUnpin(std), newRemove(std), newPrune(std), newRecover(std), newGuard(std), newHelper(std),
 		newVersion(std), newSettingsHelp(),
 	)
 	root.SetHelpCommand(newHelp(root))

@@ -49,6 +49,7 @@ be used while it runs.`,
 			if err != nil {
 				return err
 			}
+			a.sweepHelpers(ctx, src)
 			a.log.Info("daemon started", "version", version, "host", a.host, "state", a.cfg.StateDir)
 			defer a.log.Info("daemon stopped")
 			return daemon.New(daemon.Options{

@@ -1,102 +1,156 @@
-// Package access says where the content of a volume lies, for reading or for writing: in this version as a path on this host.
+// Package access opens the content of volumes, for reading or for writing, wherever it lives: as a folder of this host, after proof that it
+// is the engine's own, or else through a helper container, which runs this same program beside the engine and mounts the volume.
 //
-// A path is given only after proof that it is the engine's own, and only while the content really shows there. What lies in the
-// folder, and how it is read, is left to others.
+// Helpers are made from an image of the running program itself, so that no registry is needed. They end when whoever uses them does, however
+// that comes about; what was left of one that was made and never started is removed by the next to use any. What is done with a volume's
+// content is left to packages folder and remote.
 package access
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/backupd/backupd/internal/archive"
 	"github.com/backupd/backupd/internal/engine"
+	"github.com/backupd/backupd/internal/folder"
 )
 
-// Engine is what the proof asks of an engine.
+// Folder is a volume's content, opened. It has to be closed.
+type Folder interface {
+	Path() string // on this host, or "" when it is not there
+	Take(ctx context.Context, w io.Writer, o archive.Options) (Taking, error)
+	Empty(ctx context.Context) (bool, error)
+	Fill(ctx context.Context, from folder.Source) (archive.Report, error)
+	Stage(ctx context.Context, from folder.Source) (Stage, archive.Report, error)
+	Close() error
+}
+
+// Taking is an archive in the making, as package archive has it.
+type Taking interface {
+	Finish(ctx context.Context) (archive.Summary, error)
+	Close()
+}
+
+// Stage is what a volume's content can be exchanged with.
+type Stage interface {
+	Where() string
+	Exchange(ctx context.Context) error
+	Remove(ctx context.Context) error
+}
+
+// Engine is what opening volumes asks of an engine.
 type Engine interface {
-	Volumes(ctx context.Context) ([]engine.Volume, error)
-	CreateVolume(ctx context.Context, v engine.Volume) (engine.Volume, error)
-	RemoveVolume(ctx context.Context, name string) error
+	ProofEngine
+	HelperEngine
 }
 
-// Proven gives paths of an engine's volumes, once it is proven that the engine keeps them on this host. The proof holds for the
-// life of the Proven; one that failed is tried anew with the next path.
-type Proven struct {
-	eng        Engine
-	entropy    io.Reader
-	mountTable string // a file in the format of proc_pid_mountinfo(5)
-
-	mu   sync.Mutex
-	root string // folder of the engine's volumes; "" until proven
+// Access opens an engine's volumes.
+type Access struct {
+	paths   *paths
+	helpers *helpers
 }
 
-// NewProven gives a Proven that has yet to prove anything. The randomness is for names of scratch volumes.
-func NewProven(eng Engine, entropy io.Reader) *Proven {
-	return &Proven{eng: eng, entropy: entropy, mountTable: "/proc/self/mountinfo"}
+// Options say how volumes are opened.
+type Options struct {
+	Owner   string    // of the helpers
+	Lock    string    // path of the file that says whether this owner's helpers are in use
+	Program string    // path of this program, for helpers to run
+	Entropy io.Reader // for names of scratch volumes and helpers
 }
 
-// Path gives the folder with the volume's content. A volume that is mounted only while a container runs (NFS, tmpfs, ...) has a path
-// only then: ask while its containers are held, and ask again each time.
-func (p *Proven) Path(ctx context.Context, v engine.Volume) (string, error) {
-	dir, err := p.path(ctx, v)
-	if err != nil {
-		return "", fmt.Errorf("open volume %q: %w", v.Name, err)
+// New gives an Access. It asks the engine nothing yet.
+func New(eng Engine, o Options) *Access {
+	return &Access{paths: &paths{eng: eng, entropy: o.Entropy}, helpers: &helpers{eng: eng, o: o}}
+}
+
+// Sweep removes what helpers of this owner have left that were killed before they could start.
+func (a *Access) Sweep(ctx context.Context) error { return a.helpers.sweep(ctx) }
+
+// Reader opens a volume for reading. From then on it stays mounted, also while its containers are stopped.
+func (a *Access) Reader(ctx context.Context, v engine.Volume) (Folder, error) {
+	return a.open(ctx, v, false)
+}
+
+// Writer opens a volume for reading and writing.
+func (a *Access) Writer(ctx context.Context, v engine.Volume) (Folder, error) {
+	return a.open(ctx, v, true)
+}
+
+func (a *Access) open(ctx context.Context, v engine.Volume, write bool) (Folder, error) {
+	dir, why := a.paths.find(ctx, v, write)
+	if why == nil {
+		return direct{folder.At(dir, true)}, nil
 	}
-	return dir, nil
+	if elsewhere := (elsewhereError)(""); !errors.As(why, &elsewhere) {
+		return nil, fmt.Errorf("open volume %q: %w", v.Name, why)
+	}
+	f, err := a.helpers.open(ctx, v, write)
+	if err != nil {
+		return nil, fmt.Errorf("open volume %q through a helper container (%w): %w", v.Name, why, err)
+	}
+	return f, nil
 }
 
-func (p *Proven) path(ctx context.Context, v engine.Volume) (string, error) {
+// Path gives the path of a volume that is a folder of this host. The error says why it is none.
+func (a *Access) Path(ctx context.Context, v engine.Volume) (string, error) {
+	return a.paths.find(ctx, v, false)
+}
+
+// elsewhereError is why a volume is not a folder that can be used here.
+type elsewhereError string
+
+func (e elsewhereError) Error() string { return string(e) }
+
+// localDriver is the driver whose volumes are folders of the engine's host, unless they have options.
+const localDriver = "local"
+
+// find gives the folder with the volume's content, if it is one of this host.
+func (p *paths) find(ctx context.Context, v engine.Volume, write bool) (string, error) {
+	if v.Driver != localDriver || len(v.Options) > 0 {
+		return "", elsewhereError("the engine mounts it only while a container uses it")
+	}
 	root, err := p.prove(ctx)
 	if err != nil {
 		return "", err
 	}
 	if !filepath.IsAbs(v.Mountpoint) || !within(v.Mountpoint, root) {
-		return "", fmt.Errorf("driver %q keeps it at %q, outside of the engine's own volumes in %s: such volumes cannot be read yet",
-			v.Driver, v.Mountpoint, root)
+		return "", elsewhereError(fmt.Sprintf("the engine keeps it at %q, outside of its other volumes in %s", v.Mountpoint, root))
 	}
 	if err := isFolder(v.Mountpoint); err != nil {
 		return "", err
 	}
-	if len(v.Options) > 0 {
-		return v.Mountpoint, p.mustBeMounted(v)
+	if write && unix.Access(v.Mountpoint, unix.W_OK) != nil {
+		return "", elsewhereError(v.Mountpoint + " can only be read here")
 	}
 	return v.Mountpoint, nil
 }
 
-// mustBeMounted refuses the folder of a volume that the engine mounts only for running containers, unless it is mounted right now:
-// else it is empty, and so would be its backup.
-func (p *Proven) mustBeMounted(v engine.Volume) error {
-	real, err := filepath.EvalSymlinks(v.Mountpoint)
-	if err != nil {
-		return fmt.Errorf("look for its mount: %w", err)
-	}
-	mounted, err := isMountPoint(p.mountTable, real)
-	if err != nil {
-		return err
-	}
-	if !mounted {
-		return fmt.Errorf("it has driver options, so the engine mounts it only while a container runs that uses it, and nothing is "+
-			"mounted at %s: keep such a container running, with quiesce mode pause (in a container, backupd needs "+
-			"-v %s:%[2]s:ro,rslave to see the mount)", v.Mountpoint, p.root)
-	}
-	return nil
-}
-
-// Direct gives paths of volumes that are folders of this host by nature, and so need no proof.
+// Direct opens volumes that are folders of this host by nature, and so need no proof.
 type Direct struct{}
 
-// Path gives the folder with the volume's content.
-func (Direct) Path(_ context.Context, v engine.Volume) (string, error) {
+// Reader opens a volume for reading.
+func (Direct) Reader(_ context.Context, v engine.Volume) (Folder, error) {
 	if err := isFolder(v.Mountpoint); err != nil {
-		return "", fmt.Errorf("open volume %q: %w", v.Name, err)
+		return nil, fmt.Errorf("open volume %q: %w", v.Name, err)
 	}
-	return v.Mountpoint, nil
+	return direct{folder.At(v.Mountpoint, v.Driver == localDriver)}, nil
 }
+
+// Path gives the volume's folder.
+func (Direct) Path(_ context.Context, v engine.Volume) (string, error) {
+	return v.Mountpoint, isFolder(v.Mountpoint)
+}
+
+// Writer opens a volume for reading and writing.
+func (d Direct) Writer(ctx context.Context, v engine.Volume) (Folder, error) { return d.Reader(ctx, v) }
 
 func isFolder(path string) error {
 	info, err := os.Stat(path)
@@ -112,4 +166,23 @@ func isFolder(path string) error {
 // within tells whether the path lies below root, going by the names alone.
 func within(path, root string) bool {
 	return strings.HasPrefix(filepath.Clean(path), strings.TrimSuffix(root, "/")+"/")
+}
+
+// direct is a folder of this host.
+type direct struct{ folder.Folder }
+
+func (d direct) Take(ctx context.Context, w io.Writer, o archive.Options) (Taking, error) {
+	t, err := d.Folder.Take(ctx, w, o)
+	if err != nil { // and no nil that is not one
+		return nil, err
+	}
+	return t, nil
+}
+
+func (d direct) Stage(ctx context.Context, from folder.Source) (Stage, archive.Report, error) {
+	s, report, err := d.Folder.Stage(ctx, from)
+	if err != nil { // and no nil that is not one
+		return nil, report, err
+	}
+	return s, report, nil
 }

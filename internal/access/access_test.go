@@ -47,51 +47,40 @@ func (e entropy) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func TestPath(t *testing.T) {
+func newPaths(eng ProofEngine) *paths { return &paths{eng: eng, entropy: entropy("seed")} }
+
+func TestWhichVolumesAreFoldersOfThisHost(t *testing.T) {
 	eng, local := newEngine(t)
 	root := filepath.Dir(filepath.Dir(local.Mountpoint))
 	withOptions := eng.AddVolume(engine.Volume{Name: "nfs share", Driver: "local", Options: map[string]string{"type": "nfs"}})
-	mounted := eng.AddVolume(engine.Volume{Name: "a b\\\n", Driver: "local", Options: map[string]string{"type": "tmpfs"}})
 	gone := engine.Volume{Name: "gone", Driver: "local", Mountpoint: filepath.Join(root, "gone", "_data")}
 	file := eng.AddVolume(engine.Volume{Name: "file", Driver: "local"})
 	if err := errors.Join(os.Remove(file.Mountpoint), os.WriteFile(file.Mountpoint, nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	linked := eng.AddVolume(engine.Volume{Name: "linked", Driver: "local", Options: map[string]string{"o": "bind"}})
-	if err := errors.Join(os.Remove(linked.Mountpoint), os.Symlink(mounted.Mountpoint, linked.Mountpoint)); err != nil {
-		t.Fatal(err)
-	}
-	table := filepath.Join(t.TempDir(), "mountinfo")
-	lines := "1 0 8:1 / / rw - ext4 /dev/sda rw\ngarbage\n36 1 0:40 / " + escape(mounted.Mountpoint) + " rw shared:5 - tmpfs tmpfs rw\n" +
-		"37 1 0:41 / " + escape(withOptions.Mountpoint) + "/inside rw - tmpfs tmpfs rw\n"
-	if err := os.WriteFile(table, []byte(lines), 0o600); err != nil {
-		t.Fatal(err)
-	}
 
 	for name, tt := range map[string]struct {
-		volume engine.Volume
-		err    string
+		volume    engine.Volume
+		elsewhere bool
+		err       string
 	}{
 		"of the local driver":                   {volume: local},
-		"with options, mounted":                 {volume: mounted},
-		"with options, mounted through a link":  {volume: linked},
-		"with options, not mounted":             {volume: withOptions, err: "keep such a container running"},
+		"with options":                          {volume: withOptions, elsewhere: true, err: "only while a container uses it"},
 		"without folder":                        {volume: gone, err: "no such file"},
 		"a file":                                {volume: file, err: "it is no folder"},
-		"of another driver, elsewhere":          {volume: engine.Volume{Name: "x", Driver: "rexray", Mountpoint: "/etc"}, err: `driver "rexray" keeps it at "/etc"`},
-		"of another driver, nowhere":            {volume: engine.Volume{Name: "x", Driver: "rexray"}, err: "outside of the engine's own volumes"},
-		"that claims a path outside":            {volume: engine.Volume{Name: "x", Driver: "local", Mountpoint: root + "/../other"}, err: "outside"},
-		"that claims the folder of all volumes": {volume: engine.Volume{Name: "x", Driver: "local", Mountpoint: root + "/."}, err: "outside"},
+		"of another driver":                     {volume: engine.Volume{Name: "x", Driver: "rexray", Mountpoint: "/etc"}, elsewhere: true, err: "only while"},
+		"that claims a path outside":            {volume: engine.Volume{Name: "x", Driver: "local", Mountpoint: root + "/../other"}, elsewhere: true, err: "outside"},
+		"that claims the folder of all volumes": {volume: engine.Volume{Name: "x", Driver: "local", Mountpoint: root + "/."}, elsewhere: true, err: "outside"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := NewProven(eng, entropy("seed"))
-			p.mountTable = table
-			dir, err := p.Path(t.Context(), tt.volume)
+			dir, err := newPaths(eng).find(t.Context(), tt.volume, true)
 			switch {
 			case tt.err != "" && (err == nil || !strings.Contains(err.Error(), tt.err)):
 				t.Errorf("path %q, error %v, want one with %q", dir, err, tt.err)
 			case tt.err == "" && (err != nil || dir != tt.volume.Mountpoint):
 				t.Errorf("path %q, error %v, want %q", dir, err, tt.volume.Mountpoint)
+			case errors.As(err, new(elsewhereError)) != tt.elsewhere:
+				t.Errorf("error %v, elsewhere: %t", err, !tt.elsewhere)
 			}
 		})
 	}
@@ -100,12 +89,19 @@ func TestPath(t *testing.T) {
 // The same path on this host is no proof: the folder of an engine elsewhere may be there too, with other data.
 func TestEngineOnAnotherHost(t *testing.T) {
 	eng, v := newEngine(t)
-	_, err := NewProven(abroad{eng}, entropy("seed")).Path(t.Context(), v)
-	if err == nil || !strings.Contains(err.Error(), "give it -v /srv/docker/volumes:/srv/docker/volumes:ro") {
-		t.Errorf("error %v", err)
+	eng.Faults = &faulttest.Injector{}
+	p := newPaths(abroad{eng})
+	for range 2 {
+		_, err := p.find(t.Context(), v, false)
+		if !errors.As(err, new(elsewhereError)) || !strings.Contains(err.Error(), "does not show in /srv/docker/volumes") {
+			t.Errorf("error %v", err)
+		}
 	}
 	if diff := cmp.Diff([]string{"data"}, names(t, eng)); diff != "" {
 		t.Error(diff)
+	}
+	if n := len(eng.Faults.Calls()); n != 7 { // one sweep, and three times two
+		t.Errorf("%d calls: it was asked again", n)
 	}
 }
 
@@ -121,7 +117,7 @@ func (a abroad) CreateVolume(ctx context.Context, v engine.Volume) (engine.Volum
 func TestProofThatAnotherSweepsAway(t *testing.T) {
 	eng, v := newEngine(t)
 	swept := &sweptOnce{Fake: eng}
-	if dir, err := NewProven(swept, entropy("seed")).Path(t.Context(), v); err != nil || dir != v.Mountpoint || !swept.done {
+	if dir, err := newPaths(swept).find(t.Context(), v, false); err != nil || dir != v.Mountpoint || !swept.done {
 		t.Errorf("path %q, error %v", dir, err)
 	}
 }
@@ -143,11 +139,11 @@ func (s *sweptOnce) CreateVolume(ctx context.Context, v engine.Volume) (engine.V
 func TestProofIsMadeOnce(t *testing.T) {
 	eng, v := newEngine(t)
 	eng.Faults = &faulttest.Injector{}
-	p := NewProven(eng, entropy("seed"))
+	p := newPaths(eng)
 	var all sync.WaitGroup
 	for range 10 {
 		all.Go(func() {
-			if _, err := p.Path(t.Context(), v); err != nil {
+			if _, err := p.find(t.Context(), v, false); err != nil {
 				t.Error(err)
 			}
 		})
@@ -167,13 +163,13 @@ func TestProofAfterAnyFault(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				eng.Faults = &faulttest.Injector{At: at, Kind: kind, Cancel: cancel}
-				p := NewProven(eng, entropy("seed"))
-				_, err := p.Path(ctx, v)
+				p := newPaths(eng)
+				_, err := p.find(ctx, v, false)
 				cutOff := at == 3 && kind == faulttest.Cancel // removing outlives the context
 				if cutOff != (err == nil) {
 					t.Errorf("error %v", err)
 				}
-				if dir, err := p.Path(t.Context(), v); err != nil || dir != v.Mountpoint {
+				if dir, err := p.find(t.Context(), v, false); err != nil || dir != v.Mountpoint {
 					t.Errorf("then path %q, error %v", dir, err)
 				}
 				if diff := cmp.Diff([]string{"data"}, names(t, eng)); diff != "" {
@@ -191,7 +187,7 @@ func TestOldScratchVolumes(t *testing.T) {
 	eng.AddVolume(engine.Volume{Name: "backupd-scratch-0123", Driver: "local", Labels: scratch})
 	eng.AddVolume(engine.Volume{Name: "backupd-scratch-mine", Driver: "local"})
 	eng.AddVolume(engine.Volume{Name: "other", Driver: "local", Labels: scratch})
-	if _, err := NewProven(eng, entropy("seed")).Path(t.Context(), v); err != nil {
+	if _, err := newPaths(eng).find(t.Context(), v, false); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{"backupd-scratch-mine", "data", "other"}, names(t, eng)); diff != "" {
@@ -201,11 +197,14 @@ func TestOldScratchVolumes(t *testing.T) {
 
 func TestDirect(t *testing.T) {
 	dir := t.TempDir()
-	got, err := Direct{}.Path(t.Context(), engine.Volume{Name: "data", Mountpoint: dir})
-	if err != nil || got != dir {
-		t.Errorf("path %q, error %v", got, err)
+	f, err := Direct{}.Reader(t.Context(), engine.Volume{Name: "data", Mountpoint: dir})
+	if err != nil {
+		t.Fatal(err)
 	}
-	_, err = Direct{}.Path(t.Context(), engine.Volume{Name: "data", Mountpoint: filepath.Join(dir, "gone")})
+	if empty, err := f.Empty(t.Context()); err != nil || !empty {
+		t.Errorf("empty %t, error %v", empty, err)
+	}
+	_, err = Direct{}.Writer(t.Context(), engine.Volume{Name: "data", Mountpoint: filepath.Join(dir, "gone")})
 	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), `volume "data"`) {
 		t.Errorf("error %v", err)
 	}

@@ -1,19 +1,18 @@
-package access_test
+package access
 
 import (
-	"crypto/rand"
+	"errors"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/docker/docker/api/types/container"
 
-	"github.com/backupd/backupd/internal/access"
 	"github.com/backupd/backupd/internal/engine/docker"
 	"github.com/backupd/backupd/internal/testenv"
 )
 
+// What goes through helpers there is tested with the program itself, in test/e2e.
 func TestPathOnRealEngine(t *testing.T) {
 	testenv.Root(t)
 	d := testenv.NewDocker(t)
@@ -22,43 +21,27 @@ func TestPathOnRealEngine(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = client.Close() }) // idle connections only
-	p := access.NewProven(client, rand.Reader)
+	p := newPaths(client)
 	path := func(name string) (string, error) {
 		v, err := client.Volume(t.Context(), name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return p.Path(t.Context(), v)
+		return p.find(t.Context(), v, true)
 	}
-	write := func(volume string) (containerID string) {
-		c := testenv.Container{Name: volume, HostConfig: container.HostConfig{Binds: []string{volume + ":/data"}}}
-		c.Image, c.Cmd = d.ShellImage(), []string{"/bin/sh", "-c", "echo here >/data/file; echo done; " + testenv.Wait}
-		id := d.Run(c)
-		d.WaitLog(id, "done")
-		return id
-	}
-	content := func(dir string) string {
-		data, err := os.ReadFile(filepath.Join(dir, "file"))
-		if err != nil {
-			t.Error(err)
-		}
-		return string(data)
-	}
-
 	plain := d.Volume("plain", nil, nil)
-	write(plain)
+	c := testenv.Container{Name: "writer", HostConfig: container.HostConfig{Binds: []string{plain + ":/data"}}}
+	c.Image, c.Cmd = d.ShellImage(), []string{"/bin/sh", "-c", "echo here >/data/file; echo done; " + testenv.Wait}
+	d.WaitLog(d.Run(c), "done")
 	dir, err := path(plain)
-	if err != nil || content(dir) != "here\n" {
-		t.Errorf("a local volume: path %q, error %v", dir, err)
+	if err != nil {
+		t.Fatal(err)
 	}
-
+	if data, err := os.ReadFile(filepath.Join(dir, "file")); err != nil || string(data) != "here\n" {
+		t.Errorf("in %s there is %q, %v", dir, data, err)
+	}
 	memory := d.Volume("memory", nil, map[string]string{"type": "tmpfs", "device": "tmpfs"})
-	id := write(memory)
-	if dir, err = path(memory); err != nil || content(dir) != "here\n" {
-		t.Errorf("one with options while it is used: path %q, error %v", dir, err)
-	}
-	d.Remove(id)
-	if dir, err = path(memory); err == nil || !strings.Contains(err.Error(), "keep such a container running") {
-		t.Errorf("one with options while it is not used: path %q, error %v", dir, err)
+	if dir, err := path(memory); !errors.As(err, new(elsewhereError)) {
+		t.Errorf("one with options: path %q, error %v", dir, err)
 	}
 }

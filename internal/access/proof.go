@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/backupd/backupd/internal/engine"
@@ -21,21 +22,43 @@ const (
 	scratchKind   = "probe"
 )
 
+// ProofEngine is what the proof asks of an engine.
+type ProofEngine interface {
+	Volumes(ctx context.Context) ([]engine.Volume, error)
+	CreateVolume(ctx context.Context, v engine.Volume) (engine.Volume, error)
+	RemoveVolume(ctx context.Context, name string) error
+}
+
+// paths gives paths of an engine's volumes, once it is proven that the engine keeps them on this host. What was found holds for good: only a
+// call of the engine's that failed is made anew.
+type paths struct {
+	eng     ProofEngine
+	entropy io.Reader
+
+	mu        sync.Mutex
+	root      string // folder of the engine's volumes; "" until proven
+	disproved error
+}
+
 // prove gives the folder of the engine's volumes, which is proven once: a new volume with a name that nobody can guess appears in it.
-func (p *Proven) prove(ctx context.Context) (root string, err error) {
+func (p *paths) prove(ctx context.Context) (root string, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.root != "" {
-		return p.root, nil
+	if p.root != "" || p.disproved != nil {
+		return p.root, p.disproved
 	}
 	if err := p.sweep(ctx); err != nil {
 		return "", err
 	}
 	const tries = 3 // one may be swept away by another backupd that starts right now
 	for range tries {
-		if root, err = p.probe(ctx); !errors.Is(err, fs.ErrNotExist) {
+		if root, err = p.probe(ctx); !errors.As(err, new(elsewhereError)) {
 			break
 		}
+	}
+	if errors.As(err, new(elsewhereError)) {
+		p.disproved = err
+		return "", err
 	}
 	if err != nil {
 		return "", fmt.Errorf("prove that the engine's volumes are on this host: %w", err)
@@ -44,7 +67,7 @@ func (p *Proven) prove(ctx context.Context) (root string, err error) {
 	return root, nil
 }
 
-func (p *Proven) probe(ctx context.Context) (root string, err error) {
+func (p *paths) probe(ctx context.Context) (root string, err error) {
 	var random [16]byte
 	if _, err := io.ReadFull(p.entropy, random[:]); err != nil {
 		return "", fmt.Errorf("name a scratch volume: %w", err)
@@ -65,19 +88,18 @@ func (p *Proven) probe(ctx context.Context) (root string, err error) {
 	return root, missing(isFolder(v.Mountpoint), root)
 }
 
-// missing says what to do about a scratch volume that does not show.
+// missing says what it means that a scratch volume does not show.
 func missing(err error, root string) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("a volume made in the engine does not show in %s: either the engine is on another host, or backupd runs in a "+
-			"container without that folder: give it -v %[1]s:%[1]s:ro (without :ro for restores): %w", root, err)
+		return elsewhereError(fmt.Sprintf("a volume made in the engine does not show in %s", root))
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("run backupd as root: %w", err)
+		return elsewhereError(fmt.Sprintf("%s is not open to this user", root))
 	}
 	return err
 }
 
-func (p *Proven) remove(ctx context.Context, name string) error {
+func (p *paths) remove(ctx context.Context, name string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
 	if err := p.eng.RemoveVolume(ctx, name); err != nil && !errors.Is(err, engine.ErrNotFound) {
@@ -87,7 +109,7 @@ func (p *Proven) remove(ctx context.Context, name string) error {
 }
 
 // sweep removes the scratch volumes of probes that were killed.
-func (p *Proven) sweep(ctx context.Context) error {
+func (p *paths) sweep(ctx context.Context) error {
 	volumes, err := p.eng.Volumes(ctx)
 	if err != nil {
 		return fmt.Errorf("look for old scratch volumes: %w", err)

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/backupd/backupd/internal/access"
 	"github.com/backupd/backupd/internal/archive"
 	"github.com/backupd/backupd/internal/catalog"
 	"github.com/backupd/backupd/internal/engine"
@@ -23,9 +24,9 @@ import (
 	"github.com/backupd/backupd/internal/snapshot"
 )
 
-// Opener gives the folder with a volume's content.
+// Opener opens volumes for reading.
 type Opener interface {
-	Path(ctx context.Context, v engine.Volume) (string, error)
+	Reader(ctx context.Context, v engine.Volume) (access.Folder, error)
 }
 
 // Keeper makes containers hold still.
@@ -133,7 +134,7 @@ func (r *Runner) Run(ctx context.Context, job plan.Job) (results []Result) {
 			results[i].Err = err
 			continue
 		}
-		defer reading.close()
+		defer r.close(reading)
 		readings = append(readings, reading)
 	}
 	if len(readings) > 0 {
@@ -143,6 +144,7 @@ func (r *Runner) Run(ctx context.Context, job plan.Job) (results []Result) {
 		if reading.taking != nil {
 			reading.fail(r.complete(ctx, reading))
 		}
+		r.shut(reading)
 	}
 	for _, reading := range readings {
 		r.finish(ctx, reading)

@@ -92,7 +92,7 @@ func newWorld(t *testing.T, mode quiesce.Mode) *world {
 	w.runner = &backup.Runner{
 		Identity: backup.Identity{Host: "web1", Owner: "owner", Program: "test"},
 		Keeper:   quiesce.New(w.eng, quiesce.Options{Dir: t.TempDir(), Now: time.Now}),
-		Access:   access.NewProven(w.eng, rand.Reader),
+		Access:   access.New(w.eng, access.Options{Owner: "owner", Lock: filepath.Join(t.TempDir(), "lock"), Entropy: rand.Reader}),
 		Targets:  map[string]backup.Target{},
 		Locks:    catalog.Locks{Dir: t.TempDir()},
 		Spool:    backup.Spool{Dir: w.spool, Limit: 1 << 20},

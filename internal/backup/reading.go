@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/backupd/backupd/internal/access"
 	"github.com/backupd/backupd/internal/archive"
 	"github.com/backupd/backupd/internal/plan"
 	"github.com/backupd/backupd/internal/quiesce"
@@ -19,6 +20,7 @@ import (
 // reading is one volume on its way to its targets.
 type reading struct {
 	volume   plan.Volume
+	folder   access.Folder
 	previous *snapshot.Manifest // newest good one on any target
 	sinks    []*sink
 	stream   stream
@@ -27,9 +29,9 @@ type reading struct {
 	report   quiesce.Report
 	result   *Result
 
-	clones string          // folder where the volume's files can be cloned, or ""
-	ahead  int64           // see archive.Options
-	taking *archive.Taking // nil until it has been taken
+	clones string        // folder where the volume's files can be cloned, or ""
+	ahead  int64         // see archive.Options
+	taking access.Taking // nil until it has been taken
 	ref    snapshot.Ref
 	taken  time.Time
 }
@@ -48,14 +50,10 @@ type stream interface {
 	Close() error
 }
 
-// prepare finds out what can be known before any container is touched: where the volume is, and which targets answer.
+// prepare does what can be done before any container is touched: it asks which targets answer, and opens the volume.
 func (r *Runner) prepare(ctx context.Context, v plan.Volume, result *Result, jobSize int) (*reading, error) {
 	if v.Refused {
 		return nil, refusal(v)
-	}
-	dir, err := r.Access.Path(ctx, v.Volume)
-	if err != nil {
-		return nil, err
 	}
 	one := &reading{volume: v, result: result, abandon: func(error) {}}
 	for _, name := range v.Targets.Value {
@@ -76,12 +74,27 @@ func (r *Runner) prepare(ctx context.Context, v plan.Volume, result *Result, job
 	if len(one.sinks) == 0 {
 		return nil, errors.New("no target can take the snapshot")
 	}
-	limit := r.Spool.Limit / int64(jobSize)
-	if one.clones, err = Clones(v, dir); err == nil {
-		one.ahead = limit / 2
-		limit -= one.ahead
+	if err := r.open(ctx, one, r.Spool.Limit/int64(jobSize)); err != nil {
+		return nil, err
 	}
-	return one, r.connect(one, limit)
+	return one, nil
+}
+
+// open opens the volume, and the way from it to the sinks.
+func (r *Runner) open(ctx context.Context, one *reading, limit int64) (err error) {
+	if one.folder, err = r.Access.Reader(ctx, one.volume.Volume); err != nil {
+		return err
+	}
+	if dir := one.folder.Path(); dir != "" {
+		if one.clones, err = Clones(one.volume, dir); err == nil {
+			one.ahead = limit / 2
+			limit -= one.ahead
+		}
+	}
+	if err := r.connect(one, limit); err != nil {
+		return errors.Join(err, one.folder.Close())
+	}
+	return nil
 }
 
 func refusal(v plan.Volume) error {
@@ -136,11 +149,6 @@ func (p pipe) End(err error) { p.CloseWithError(err) }
 // take takes what a volume holds right now, and needs its folder no more. Taking ends with ctx; the uploads, which it leaves running, with
 // uploading.
 func (r *Runner) take(ctx, uploading context.Context, one *reading, taken time.Time) error {
-	// Once more: a volume with driver options is unmounted when the last container that uses it stops.
-	dir, err := r.Access.Path(ctx, one.volume.Volume)
-	if err != nil {
-		return err
-	}
 	id, err := snapshot.NewID(taken, r.Entropy)
 	if err != nil {
 		return err
@@ -156,7 +164,7 @@ func (r *Runner) take(ctx, uploading context.Context, one *reading, taken time.T
 	waiting := context.AfterFunc(ctx, func() { one.stream.End(context.Cause(ctx)) }) // for a target, perhaps
 	defer waiting()
 	one.ref, one.taken = ref, taken
-	one.taking, err = archive.Take(ctx, dir, one.stream, r.archiveOptions(one))
+	one.taking, err = one.folder.Take(ctx, one.stream, r.archiveOptions(one))
 	return one.settle(ctx, err)
 }
 
@@ -203,8 +211,19 @@ func (r *Runner) archiveOptions(one *reading) archive.Options {
 	return o
 }
 
+// shut closes the volume, which nothing is needed of any more.
+func (r *Runner) shut(one *reading) {
+	if one.folder == nil {
+		return
+	}
+	if err := one.folder.Close(); err != nil {
+		r.Log.Warn("a volume was not closed well", "volume", one.volume.Name, "err", err)
+	}
+	one.folder = nil
+}
+
 // close gives back what the reading holds. It waits for uploads that a panic has left behind.
-func (one *reading) close() {
+func (r *Runner) close(one *reading) {
 	givenUp := errors.New("the run was given up")
 	one.stream.End(givenUp)
 	one.abandon(givenUp)
@@ -213,4 +232,5 @@ func (one *reading) close() {
 		one.taking.Close()
 	}
 	one.stream.Close()
+	r.shut(one)
 }

@@ -24,14 +24,14 @@ test
 	testenv
 
 wire
-	cmd/backupd             access archive backup catalog config daemon discovery durable engine engine/dir engine/docker guard ledger plan quiesce restore retention snapshot spelling targets targets/local targets/s3
+	cmd/backupd             access archive backup catalog config daemon discovery durable engine engine/dir engine/docker folder guard ledger plan quiesce remote restore retention snapshot spelling targets targets/local targets/s3
 
 run
 	daemon                  backup engine ledger plan schedule
-	restore                 archive catalog engine quiesce snapshot
+	restore                 access archive catalog engine folder quiesce snapshot
 
 flow
-	backup                  archive catalog engine plan quiesce retention snapshot spool
+	backup                  access archive catalog engine plan quiesce retention snapshot spool
 	discovery               engine ledger plan
 
 plan
@@ -39,13 +39,15 @@ plan
 	plan                    archive engine quiesce retention schedule snapshot spelling
 
 part
-	access                  engine
+	access                  =folder =remote archive durable engine
 	catalog                 archive durable snapshot targets
 	engine/dir              engine
 	engine/docker           engine
+	folder                  archive
 	ledger                  durable snapshot
 	guard                   =quiesce snapshot
 	quiesce                 durable engine snapshot
+	remote                  =folder archive
 	retention               snapshot
 	spool
 	targets/local           durable targets

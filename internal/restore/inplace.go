@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
+	"github.com/backupd/backupd/internal/access"
 	"github.com/backupd/backupd/internal/engine"
 	"github.com/backupd/backupd/internal/quiesce"
 )
@@ -17,27 +17,29 @@ func (r *Runner) InPlace(ctx context.Context, req Request, v engine.Volume) (res
 	if len(req.Paths) > 0 {
 		return Result{}, errors.New("part of a snapshot cannot be restored in place: restore it with --to-dir and copy what is needed")
 	}
-	dir, err := r.Access.Path(ctx, v)
+	if err := r.kept(ctx, v); err != nil {
+		return Result{}, err
+	}
+	f, err := r.Access.Writer(ctx, v)
 	if err != nil {
 		return Result{}, err
 	}
-	if empty, err := isEmpty(dir); err != nil || req.IfEmpty && !empty {
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if empty, err := f.Empty(ctx); err != nil || req.IfEmpty && !empty {
 		return Result{Left: err == nil}, err
 	}
-	stage, err := newStage(dir, v.Driver == engineDriver)
+	stage, report, err := f.Stage(ctx, r.delivery(req))
 	if err != nil {
 		return Result{}, err
 	}
+	result.Report = report
 	defer func() {
-		if left := stage.remove(); left != nil {
-			r.Log.Warn("data that was replaced could not be removed", "folder", stage.dir, "err", left)
-			result.Old = stage.dir
+		if left := stage.Remove(context.WithoutCancel(ctx)); left != nil {
+			r.Log.Warn("data that was replaced could not be removed", "folder", stage.Where(), "err", left)
+			result.Old = stage.Where()
 		}
 	}()
-	if result.Report, err = r.extract(ctx, req, stage.incoming()); err != nil {
-		return Result{}, err
-	}
-	if result.Held, err = r.swap(ctx, v, dir, stage); err == nil {
+	if result.Held, err = r.swap(ctx, v, stage); err == nil {
 		result.Unhealthy = quiesce.AwaitHealth(ctx, r.Engine, result.Held.Checked, healthLimit)
 	}
 	return result, err
@@ -47,11 +49,7 @@ func (r *Runner) InPlace(ctx context.Context, req Request, v engine.Volume) (res
 const healthLimit = 2 * time.Minute
 
 // swap exchanges the content while every container that mounts the volume is stopped.
-func (r *Runner) swap(ctx context.Context, v engine.Volume, dir string, s *stage) (report quiesce.Report, err error) {
-	before, err := os.Stat(dir)
-	if err != nil {
-		return quiesce.Report{}, fmt.Errorf("look at the volume's folder: %w", err)
-	}
+func (r *Runner) swap(ctx context.Context, v engine.Volume, s access.Stage) (report quiesce.Report, err error) {
 	hold, err := r.Keeper.Hold(ctx, quiesce.Request{Volumes: []engine.Volume{v}, Readers: true})
 	if err != nil {
 		return quiesce.Report{}, fmt.Errorf("stop what uses volume %q: %w", v.Name, err)
@@ -63,25 +61,10 @@ func (r *Runner) swap(ctx context.Context, v engine.Volume, dir string, s *stage
 		}
 		err = errors.Join(err, unheld)
 	}()
-	// A volume that the engine mounts only for its containers went away with them: what shows now is the folder below.
-	if after, err := os.Stat(dir); err != nil || !os.SameFile(before, after) {
-		return report, errors.Join(fmt.Errorf("volume %q is only mounted while its containers run, so it cannot be replaced in place yet", v.Name), err)
-	}
 	select {
 	case <-hold.Lost():
 		return report, fmt.Errorf("volume %q is in use again, though everything that uses it was stopped: it was left as it was", v.Name)
 	default:
-		return report, s.exchange()
+		return report, s.Exchange(ctx)
 	}
-}
-
-// engineDriver is the driver of volumes whose folder is all that the engine keeps in the folder above it.
-const engineDriver = "local"
-
-func isEmpty(dir string) (bool, error) {
-	children, err := os.ReadDir(dir)
-	if err != nil {
-		return false, err
-	}
-	return len(children) == 0, nil
 }

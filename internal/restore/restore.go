@@ -8,13 +8,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
 
+	"github.com/backupd/backupd/internal/access"
 	"github.com/backupd/backupd/internal/archive"
 	"github.com/backupd/backupd/internal/catalog"
 	"github.com/backupd/backupd/internal/engine"
+	"github.com/backupd/backupd/internal/folder"
 	"github.com/backupd/backupd/internal/quiesce"
 	"github.com/backupd/backupd/internal/snapshot"
 )
@@ -28,9 +31,9 @@ type Engine interface {
 	Containers(ctx context.Context) ([]engine.Container, error)
 }
 
-// Opener gives the folder with a volume's content.
+// Opener opens volumes for reading and writing.
 type Opener interface {
-	Path(ctx context.Context, v engine.Volume) (string, error)
+	Writer(ctx context.Context, v engine.Volume) (access.Folder, error)
 }
 
 // Keeper makes containers hold still.
@@ -71,7 +74,7 @@ type Result struct {
 var ErrNotEmpty = errors.New("not empty")
 
 // ErrNothing marks a restore of parts, none of which the snapshot has.
-var ErrNothing = errors.New("nothing in it matches")
+var ErrNothing = folder.ErrNothing
 
 // ToDir restores into a folder, which is made if need be and must be empty.
 func (r *Runner) ToDir(ctx context.Context, req Request, dir string) (Result, error) {
@@ -79,14 +82,35 @@ func (r *Runner) ToDir(ctx context.Context, req Request, dir string) (Result, er
 	if err != nil {
 		return Result{}, err
 	}
-	if left, err := vacant(dir, req.IfEmpty); err != nil || left {
-		return Result{Left: left}, err
+	to := folder.At(dir, false)
+	if left, err := vacant(ctx, to, req.IfEmpty); err != nil || left {
+		return Result{Left: left}, named(dir, err)
 	}
-	result, err := r.fill(ctx, req, dir)
+	result, err := r.fill(ctx, req, to)
 	if err != nil && made {
 		err = errors.Join(err, os.Remove(dir)) // empty again
 	}
 	return result, err
+}
+
+func (r *Runner) fill(ctx context.Context, req Request, to interface {
+	Fill(ctx context.Context, from folder.Source) (archive.Report, error)
+}) (Result, error) {
+	report, err := to.Fill(ctx, r.delivery(req))
+	if errors.Is(err, ErrNothing) {
+		err = fmt.Errorf("restore snapshot %s: %w: %q", req.Snapshot.ID, err, req.Paths)
+	}
+	if err != nil {
+		return Result{}, err
+	}
+	return Result{Report: report}, nil
+}
+
+func named(dir string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("restore to %s: %w", dir, err)
 }
 
 func makeDir(dir string) (made bool, err error) {
@@ -101,70 +125,17 @@ func makeDir(dir string) (made bool, err error) {
 }
 
 // vacant makes sure that a folder is empty. With ifEmpty one that is not is no error, but to be left alone.
-func vacant(dir string, ifEmpty bool) (left bool, err error) {
-	switch empty, err := isEmpty(dir); {
+func vacant(ctx context.Context, f interface {
+	Empty(ctx context.Context) (bool, error)
+}, ifEmpty bool) (left bool, err error) {
+	switch empty, err := f.Empty(ctx); {
 	case err != nil:
-		return false, fmt.Errorf("look into the folder to restore to: %w", err)
+		return false, fmt.Errorf("look whether it is empty: %w", err)
 	case !empty && !ifEmpty:
-		return false, fmt.Errorf("restore to %s: it is %w", dir, ErrNotEmpty)
+		return false, fmt.Errorf("it is %w", ErrNotEmpty)
 	default:
 		return !empty, nil
 	}
-}
-
-// fill extracts into an empty folder, and makes it what it was when that fails.
-func (r *Runner) fill(ctx context.Context, req Request, dir string) (Result, error) {
-	before, err := readAttributes(dir)
-	if err != nil {
-		return Result{}, err
-	}
-	report, err := r.extract(ctx, req, dir)
-	if err == nil && report.Entries == 0 {
-		err = fmt.Errorf("restore snapshot %s: %w: %q", req.Snapshot.ID, ErrNothing, req.Paths)
-	}
-	if err != nil {
-		return Result{}, errors.Join(err, removeChildren(dir), before.apply(dir))
-	}
-	return Result{Report: report}, nil
-}
-
-// extract writes the snapshot below dir, and checks every stored byte on the way.
-func (r *Runner) extract(ctx context.Context, req Request, dir string) (archive.Report, error) {
-	m := req.Snapshot
-	if err := enoughSpace(dir, m.Archives[0].Plain, req.Paths); err != nil {
-		return archive.Report{}, err
-	}
-	o := archive.ExtractOptions{Paths: req.Paths}
-	if r.Progress != nil {
-		o.Progress = func(written int64) { r.Progress(written, m.Contents.Bytes) }
-	}
-	if len(req.Paths) > 0 {
-		return extractPart(ctx, req, dir, o)
-	}
-	from, err := open(ctx, req)
-	if err != nil {
-		return archive.Report{}, err
-	}
-	defer from.Close()
-	report, err := archive.Extract(ctx, from, dir, o)
-	if err != nil {
-		return archive.Report{}, fmt.Errorf("restore snapshot %s: %w", m.ID, from.explain(ctx, err))
-	}
-	return report, nil
-}
-
-// extractPart fetches no more than what is wanted, each piece of which is checked against its own digest.
-func extractPart(ctx context.Context, req Request, dir string, o archive.ExtractOptions) (archive.Report, error) {
-	from, err := req.From.Open(ctx, req.Snapshot)
-	if err != nil {
-		return archive.Report{}, err
-	}
-	defer from.Close()
-	report, err := from.Extract(ctx, dir, o)
-	if err != nil {
-		return archive.Report{}, fmt.Errorf("restore snapshot %s: %w", req.Snapshot.ID, err)
-	}
-	return report, nil
 }
 
 // List tells what a restore would write, without writing anything.
@@ -182,15 +153,19 @@ func List(ctx context.Context, req Request, each func(archive.Entry) error) erro
 
 // open opens the snapshot's archive. One that is gone although its manifest is there is the worst of damages.
 func open(ctx context.Context, req Request) (*verified, error) {
-	own := req.Snapshot.Archives[0]
-	ref := req.Snapshot.Ref()
-	ref.ID = own.ID
-	r, err := req.From.OpenArchive(ctx, ref, 0, -1)
+	r, err := fetch(ctx, req)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: it is gone: %w", ErrDamaged, err)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return newVerified(r, own), nil
+	return newVerified(r, req.Snapshot.Archives[0]), nil
+}
+
+// fetch gives the snapshot's archive as it is.
+func fetch(ctx context.Context, req Request) (io.ReadCloser, error) {
+	ref := req.Snapshot.Ref()
+	ref.ID = req.Snapshot.Archives[0].ID
+	return req.From.OpenArchive(ctx, ref, 0, -1)
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/backupd/backupd/internal/archive"
+	"github.com/backupd/backupd/internal/folder"
 )
 
 // Salvage restores what can be read of a damaged archive into an empty folder, which is made if need be. What the damage hits is in the
@@ -16,43 +17,52 @@ func (r *Runner) Salvage(ctx context.Context, req Request, dir string) (Result, 
 	if err != nil {
 		return Result{}, err
 	}
-	if left, err := vacant(dir, req.IfEmpty); err != nil || left {
-		return Result{Left: left}, err
+	to := folder.At(dir, false)
+	if left, err := vacant(ctx, to, req.IfEmpty); err != nil || left {
+		return Result{Left: left}, named(dir, err)
 	}
-	o := archive.ExtractOptions{Paths: req.Paths, KeepGoing: true}
-	if r.Progress != nil {
-		o.Progress = func(written int64) { r.Progress(written, req.Snapshot.Contents.Bytes) }
+	found := salvage{delivery: r.delivery(req)}
+	report, err := to.Fill(ctx, &found)
+	if err != nil && made {
+		err = errors.Join(err, os.Remove(dir)) // empty again
 	}
-	report, err := salvage(ctx, req, dir, o)
-	switch {
-	case err == nil, errors.Is(err, archive.ErrDamaged):
-		return Result{Report: report}, damaged(req, err)
-	case made:
-		err = errors.Join(err, os.RemoveAll(dir))
-	default:
-		err = errors.Join(err, removeChildren(dir))
-	}
-	return Result{}, fmt.Errorf("restore snapshot %s: %w", req.Snapshot.ID, err)
+	return Result{Report: report}, errors.Join(damaged(req, found.damage), err)
 }
 
-// salvage goes by the index, which knows the names of what is hit. Where nothing can be made of that, there is still the tar.
-func salvage(ctx context.Context, req Request, dir string, o archive.ExtractOptions) (archive.Report, error) {
-	indexed, err := req.From.Open(ctx, req.Snapshot)
+// salvage is a damaged snapshot on its way into a folder.
+type salvage struct {
+	delivery
+	damage error
+}
+
+// Size is not known: who knows what is left of it.
+func (*salvage) Size() int64 { return 0 }
+
+func (s *salvage) Extract(ctx context.Context, dir string) (archive.Report, error) {
+	s.o.KeepGoing = true
+	report, err := s.extract(ctx, dir)
+	if errors.Is(err, archive.ErrDamaged) {
+		s.damage, err = err, nil
+	}
+	return report, s.named(err)
+}
+
+// extract goes by the index, which knows the names of what is hit. Where nothing can be made of that, there is still the tar.
+func (s *salvage) extract(ctx context.Context, dir string) (archive.Report, error) {
+	indexed, err := s.req.From.Open(ctx, s.req.Snapshot)
 	if err == nil {
 		defer indexed.Close()
-		return indexed.Extract(ctx, dir, o)
+		return indexed.Extract(ctx, dir, s.o)
 	}
 	if _, unread := errors.AsType[*archive.SourceError](err); unread || ctx.Err() != nil {
 		return archive.Report{}, err
 	}
-	own, ref := req.Snapshot.Archives[0], req.Snapshot.Ref()
-	ref.ID = own.ID
-	from, err := req.From.OpenArchive(ctx, ref, 0, -1)
+	from, err := fetch(ctx, s.req)
 	if err != nil {
 		return archive.Report{}, err
 	}
 	defer from.Close()
-	return archive.Extract(ctx, from, dir, o)
+	return archive.Extract(ctx, from, dir, s.o)
 }
 
 func damaged(req Request, err error) error {

@@ -34,12 +34,13 @@ func (r *Runner) ToVolume(ctx context.Context, req Request, name string, options
 	return result, err
 }
 
-func (r *Runner) intoVolume(ctx context.Context, req Request, v engine.Volume) (Result, error) {
-	dir, err := r.Access.Path(ctx, v)
+func (r *Runner) intoVolume(ctx context.Context, req Request, v engine.Volume) (result Result, err error) {
+	f, err := r.Access.Writer(ctx, v)
 	if err != nil {
 		return Result{}, err
 	}
-	left, err := vacant(dir, req.IfEmpty)
+	defer func() { err = errors.Join(err, f.Close()) }()
+	left, err := vacant(ctx, f, req.IfEmpty)
 	if errors.Is(err, ErrNotEmpty) {
 		return Result{}, fmt.Errorf("volume %q is %w: restore to another volume, or replace its content with --in-place", v.Name, ErrNotEmpty)
 	}
@@ -49,7 +50,7 @@ func (r *Runner) intoVolume(ctx context.Context, req Request, v engine.Volume) (
 	if err := r.unused(ctx, v); err != nil {
 		return Result{}, err
 	}
-	return r.fill(ctx, req, dir)
+	return r.fill(ctx, req, f)
 }
 
 // cleanupTime is how long cleaning up may take after a restore was cancelled.
@@ -94,15 +95,39 @@ func allOptions(facts snapshot.Restore, given map[string]string) (map[string]str
 
 // unused makes sure that nothing runs on a volume that is about to be filled.
 func (r *Runner) unused(ctx context.Context, v engine.Volume) error {
+	if v.Fleeting() {
+		return fmt.Errorf("volume %q lies in memory (tmpfs) and would be empty again as soon as it is filled: start what uses it, and use --in-place", v.Name)
+	}
+	user, err := r.user(ctx, v)
+	if err == nil && user != "" {
+		err = fmt.Errorf("container %s runs on volume %q: stop it first, or use --in-place, which does", user, v.Name)
+	}
+	return err
+}
+
+// kept makes sure that what is exchanged in a volume stays there.
+func (r *Runner) kept(ctx context.Context, v engine.Volume) error {
+	if !v.Fleeting() {
+		return nil
+	}
+	user, err := r.user(ctx, v)
+	if err == nil && user == "" {
+		err = fmt.Errorf("volume %q lies in memory (tmpfs) while containers run on it, and none does: start what uses it first", v.Name)
+	}
+	return err
+}
+
+// user gives the name of a container that runs on a volume, or "".
+func (r *Runner) user(ctx context.Context, v engine.Volume) (string, error) {
 	containers, err := r.Engine.Containers(ctx)
 	if err != nil {
-		return err
+		return "", err
 	}
 	for _, c := range containers {
 		self := r.Self != "" && strings.HasPrefix(c.ID, r.Self)
 		if mounts, _ := c.Mounting(v); mounts && c.Active() && !self {
-			return fmt.Errorf("container %s runs on volume %q: stop it first, or use --in-place, which does", c.Name, v.Name)
+			return c.Name, nil
 		}
 	}
-	return nil
+	return "", nil
 }

@@ -1,39 +1,15 @@
-package restore
+package folder
 
 import (
 	"bytes"
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 
-	"github.com/dustin/go-humanize"
 	"golang.org/x/sys/unix"
 )
-
-// enoughSpace refuses early what would fill the disk. A part of a snapshot has no known size.
-func enoughSpace(dir string, bytes int64, paths []string) error {
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		return fmt.Errorf("ask for the free space at %s: %w", dir, err)
-	}
-	if free := int64(st.Bavail) * st.Bsize; len(paths) == 0 && free < bytes {
-		return fmt.Errorf("restore to %s: %s are needed and %s are free: %w", dir, humanize.IBytes(uint64(bytes)),
-			humanize.IBytes(uint64(max(free, 0))), unix.ENOSPC)
-	}
-	return nil
-}
-
-func removeChildren(dir string) error {
-	children, err := os.ReadDir(dir)
-	errs := []error{err}
-	for _, child := range children {
-		errs = append(errs, os.RemoveAll(filepath.Join(dir, child.Name())))
-	}
-	return errors.Join(errs...)
-}
 
 // attributes are what a folder has besides its content: owner, mode, times, extended attributes.
 type attributes struct {

@@ -1,0 +1,108 @@
+// Package folder reads and writes the folder with a volume's content as a whole: into an archive, out of one, or out of one in place of
+// what it holds.
+//
+// Whatever goes wrong, what was there before is still there: data is written only where nothing is, or beside what is there. Which folder it
+// is, and that nothing else writes to it meanwhile, is left to others.
+package folder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/dustin/go-humanize"
+	"golang.org/x/sys/unix"
+
+	"github.com/backupd/backupd/internal/archive"
+)
+
+// Source is what a folder is filled from.
+type Source interface {
+	// Size is the bytes that it takes, or 0 when that is not known.
+	Size() int64
+	// Extract writes into a folder of this machine. What it writes before an error is for the caller to remove.
+	Extract(ctx context.Context, dir string) (archive.Report, error)
+	// Send gives the archive to a function that does so elsewhere, with what it is to take of it, and gives what that came to.
+	Send(ctx context.Context, to func(from io.Reader, o archive.ExtractOptions) (archive.Report, error)) (archive.Report, error)
+}
+
+// ErrNothing marks a source that holds nothing of what is wanted.
+var ErrNothing = errors.New("nothing in it matches")
+
+// Folder is a folder of this machine.
+type Folder struct {
+	path   string
+	beside bool
+}
+
+// At gives the folder at a path. Beside says that what lies beside it is its owner's too, so that other folders may be made there.
+func At(path string, beside bool) Folder { return Folder{path, beside} }
+
+// Close does nothing.
+func (f Folder) Close() error { return nil }
+
+// Path gives its path.
+func (f Folder) Path() string { return f.path }
+
+// Take takes the folder's archive, as the function of that name does.
+func (f Folder) Take(ctx context.Context, w io.Writer, o archive.Options) (*archive.Taking, error) {
+	return archive.Take(ctx, f.path, w, o)
+}
+
+// Empty tells whether nothing is in it.
+func (f Folder) Empty(context.Context) (bool, error) {
+	children, err := os.ReadDir(f.path)
+	if err != nil {
+		return false, err
+	}
+	return len(children) == 0, nil
+}
+
+// Fill extracts into the folder, which is empty, and makes it what it was when that fails.
+func (f Folder) Fill(ctx context.Context, from Source) (archive.Report, error) {
+	before, err := readAttributes(f.path)
+	if err != nil {
+		return archive.Report{}, err
+	}
+	report, err := extract(ctx, from, f.path)
+	if err != nil {
+		return archive.Report{}, errors.Join(err, removeChildren(f.path), before.apply(f.path))
+	}
+	return report, nil
+}
+
+// extract refuses early what would fill the disk.
+func extract(ctx context.Context, from Source, dir string) (archive.Report, error) {
+	if err := enoughSpace(dir, from.Size()); err != nil {
+		return archive.Report{}, err
+	}
+	report, err := from.Extract(ctx, dir)
+	if err == nil && report.Entries == 0 {
+		err = ErrNothing
+	}
+	return report, err
+}
+
+func enoughSpace(dir string, bytes int64) error {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return fmt.Errorf("ask for the free space at %s: %w", dir, err)
+	}
+	if free := int64(st.Bavail) * st.Bsize; free < bytes {
+		return fmt.Errorf("restore to %s: %s are needed and %s are free: %w", dir, humanize.IBytes(uint64(bytes)),
+			humanize.IBytes(uint64(max(free, 0))), unix.ENOSPC)
+	}
+	return nil
+}
+
+func removeChildren(dir string) error {
+	children, err := os.ReadDir(dir)
+	errs := []error{err}
+	for _, child := range children {
+		errs = append(errs, os.RemoveAll(filepath.Join(dir, child.Name())))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,334 @@
+package remote_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/backupd/backupd/internal/archive"
+	"github.com/backupd/backupd/internal/folder"
+	"github.com/backupd/backupd/internal/remote"
+)
+
+// serve gives a folder, and what leads to a process that serves it. The function waits for what the service came to.
+func serve(t *testing.T, dir string) (*remote.Folder, *net.TCPConn, func() error) {
+	t.Helper()
+	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	here, err := net.DialTCP("tcp", nil, l.Addr().(*net.TCPAddr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	there, err := l.AcceptTCP()
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		err := remote.Serve(context.WithoutCancel(t.Context()), there, there, folder.At(dir, false))
+		done <- errors.Join(err, there.Close())
+	}()
+	f := remote.Dial(here)
+	wait := func() error {
+		_ = f.Close() // it may be closed already
+		return <-done
+	}
+	return f, here, wait
+}
+
+// odd is a folder with names that are no text, and with much to read.
+func odd(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, size := range map[string]int{"caf\xe9": 3, "new\nline": 0, "big": 5 << 20, "sub/deep": 100} {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o750), os.WriteFile(path, bytes.Repeat([]byte(name), size), 0o640)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func create(t *testing.T, dir string, o archive.Options) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if _, err := archive.Create(t.Context(), dir, &b, o); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// tar is the plain tar of a folder: its index tells two copies apart by when they were made.
+func tar(t *testing.T, dir string) string {
+	t.Helper()
+	data := create(t, dir, archive.Options{})
+	src := func(_ context.Context, off, n int64) (io.ReadCloser, error) {
+		return io.NopCloser(io.NewSectionReader(bytes.NewReader(data), off, n)), nil
+	}
+	r, err := archive.Open(t.Context(), src, int64(len(data)), archive.ReaderOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	var b strings.Builder
+	if err := r.Tar(t.Context(), &b); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// take makes the archive of a folder elsewhere.
+func take(t *testing.T, f *remote.Folder, w io.Writer, o archive.Options) (archive.Summary, error) {
+	taking, err := f.Take(t.Context(), w, o)
+	if err != nil {
+		return archive.Summary{}, err
+	}
+	defer taking.Close()
+	return taking.Finish(t.Context())
+}
+
+// stored is an archive to restore from; reading it ends with err, if that is not nil.
+type stored struct {
+	data []byte
+	err  error
+	size int64
+	o    archive.ExtractOptions
+}
+
+func (s stored) Size() int64 { return s.size }
+
+func (s stored) Extract(context.Context, string) (archive.Report, error) {
+	panic("the folder is elsewhere")
+}
+
+func (s stored) Send(_ context.Context, to func(io.Reader, archive.ExtractOptions) (archive.Report, error)) (archive.Report, error) {
+	r := io.Reader(bytes.NewReader(s.data))
+	if s.err != nil {
+		r = io.MultiReader(r, broken{s.err})
+	}
+	return to(r, s.o)
+}
+
+type broken struct{ err error }
+
+func (b broken) Read([]byte) (int, error) { return 0, b.err }
+
+func empty(t *testing.T, dir string) bool {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries) == 0
+}
+
+func TestAFolderElsewhereIsReadAsOneHere(t *testing.T) {
+	dir := odd(t)
+	f, _, wait := serve(t, dir)
+	o := archive.Options{Level: archive.Default, Exclude: []string{"caf\xe9"}}
+	var last int64
+	o.Progress = func(read int64) { last = read }
+	for range 2 { // one after the other
+		var got bytes.Buffer
+		sum, err := take(t, f, &got, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := create(t, dir, archive.Options{Level: archive.Default, Exclude: o.Exclude}); !bytes.Equal(got.Bytes(), want) || sum.Stored != int64(len(want)) {
+			t.Errorf("got %d bytes, told of %d, want %d", got.Len(), sum.Stored, len(want))
+		}
+		if last < 1<<20 {
+			t.Errorf("progress was told up to %d", last)
+		}
+	}
+	if empty, err := f.Empty(t.Context()); err != nil || empty {
+		t.Errorf("empty: %t, %v", empty, err)
+	}
+	if err := wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAFolderElsewhereIsFilled(t *testing.T) {
+	from, dir := odd(t), t.TempDir()
+	f, _, wait := serve(t, dir)
+	data := create(t, from, archive.Options{})
+	for name, broke := range map[string]struct {
+		from stored
+		is   error
+	}{
+		"a source that breaks at its end": {stored{data: data, err: errTorn}, errTorn},
+		"a source that breaks midway":     {stored{data: data[:len(data)/2], err: errTorn}, errTorn},
+		"an archive that is cut off":      {stored{data: data[:len(data)/2]}, io.ErrUnexpectedEOF},
+		"more than the disk has":          {stored{data: data, size: 1 << 62}, syscall.ENOSPC},
+		"nothing of what is wanted":       {stored{data: data, o: archive.ExtractOptions{Paths: []string{"nope"}}}, folder.ErrNothing},
+	} {
+		if _, err := f.Fill(t.Context(), broke.from); err == nil || !errors.Is(err, broke.is) && !strings.Contains(err.Error(), broke.is.Error()) {
+			t.Errorf("%s: error %v, want %v", name, err, broke.is)
+		}
+		if !empty(t, dir) {
+			t.Errorf("%s: something is left", name)
+		}
+	}
+	// Whatever went wrong before, the other end is still of use.
+	if _, err := f.Fill(t.Context(), stored{data: data}); err != nil {
+		t.Fatal(err)
+	}
+	if err := wait(); err != nil {
+		t.Error(err)
+	}
+	if tar(t, dir) != tar(t, from) {
+		t.Error("it is not what was stored")
+	}
+}
+
+var errTorn = errors.New("torn")
+
+func TestWhatIsElsewhereIsExchanged(t *testing.T) {
+	from, dir := odd(t), t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "old"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	data := create(t, from, archive.Options{})
+	f, _, wait := serve(t, dir)
+	// Staged, and not exchanged: with the end of the service the stage goes.
+	s, _, err := f.Stage(t.Context(), stored{data: data})
+	if err != nil || !strings.HasPrefix(s.Where(), dir) {
+		t.Fatalf("%v in %q", err, s.Where())
+	}
+	if err := wait(); err != nil {
+		t.Error(err)
+	}
+	if left, err := filepath.Glob(filepath.Join(dir, "*")); err != nil || len(left) != 1 {
+		t.Errorf("there are %q (%v)", left, err)
+	}
+
+	f, _, wait = serve(t, dir)
+	s, _, err = f.Stage(t.Context(), stored{data: data})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(s.Exchange(t.Context()), s.Remove(t.Context()), wait()); err != nil {
+		t.Fatal(err)
+	}
+	if tar(t, dir) != tar(t, from) {
+		t.Error("it is not what was stored")
+	}
+}
+
+// Whoever asks may be gone at any moment: then the service ends, and the folder is what it was.
+func TestTheServiceEndsWithItsClient(t *testing.T) {
+	from := odd(t)
+	data := create(t, from, archive.Options{})
+	for name, use := range map[string]func(t *testing.T, f *remote.Folder, leave func()) error{
+		"while it is read": func(t *testing.T, f *remote.Folder, leave func()) error {
+			_, err := take(t, f, leaving{leave}, archive.Options{ReadLimit: 1 << 20}) // for five seconds
+			return err
+		},
+		"while it is filled": func(t *testing.T, f *remote.Folder, leave func()) error {
+			_, err := f.Fill(t.Context(), source(func(to func(io.Reader, archive.ExtractOptions) (archive.Report, error)) (archive.Report, error) {
+				return to(io.MultiReader(bytes.NewReader(data[:len(data)-10]), leavingReader{leave}, bytes.NewReader(data)), archive.ExtractOptions{})
+			}))
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if name == "while it is read" {
+				dir = from
+			}
+			f, conn, wait := serve(t, dir)
+			if err := use(t, f, func() { _ = conn.Close() }); err == nil {
+				t.Error("it succeeded all the same")
+			}
+			if err := wait(); err == nil {
+				t.Error("the service took it for a regular end")
+			}
+			if dir != from && !empty(t, dir) {
+				t.Error("something is left")
+			}
+		})
+	}
+}
+
+type source func(to func(io.Reader, archive.ExtractOptions) (archive.Report, error)) (archive.Report, error)
+
+func (source) Size() int64 { return 0 }
+func (source) Extract(context.Context, string) (archive.Report, error) {
+	panic("the folder is elsewhere")
+}
+func (s source) Send(_ context.Context, to func(io.Reader, archive.ExtractOptions) (archive.Report, error)) (archive.Report, error) {
+	return s(to)
+}
+
+type leaving struct{ leave func() }
+
+func (l leaving) Write(p []byte) (int, error) { l.leave(); return len(p), nil }
+
+type leavingReader struct{ leave func() }
+
+func (l leavingReader) Read([]byte) (int, error) { l.leave(); return 0, io.EOF }
+
+func TestACancelledFillIsPutInOrder(t *testing.T) {
+	dir := t.TempDir()
+	data := create(t, odd(t), archive.Options{})
+	f, _, wait := serve(t, dir)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	_, err := f.Fill(ctx, source(func(to func(io.Reader, archive.ExtractOptions) (archive.Report, error)) (archive.Report, error) {
+		return to(io.MultiReader(bytes.NewReader(data[:len(data)/2]), leavingReader{func() { cancel(errTorn) }}, bytes.NewReader(data[len(data)/2:])), archive.ExtractOptions{})
+	}))
+	if !errors.Is(err, errTorn) {
+		t.Errorf("error %v", err)
+	}
+	if !empty(t, dir) {
+		t.Error("something is left")
+	}
+	if err := wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+// What callers branch on survives the way.
+func TestErrorsFromElsewhere(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "gone")
+	f, _, wait := serve(t, dir)
+	if _, err := take(t, f, io.Discard, archive.Options{}); !errors.Is(err, syscall.ENOENT) {
+		t.Errorf("create: %v", err)
+	}
+	if _, err := f.Empty(t.Context()); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("empty: %v", err)
+	}
+	if _, err := take(t, f, io.Discard, archive.Options{Exclude: []string{"["}}); err == nil || !strings.Contains(err.Error(), "exclude") {
+		t.Errorf("create: %v", err)
+	}
+	if err := wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRubbishIsNoRequest(t *testing.T) {
+	for _, rubbish := range []string{"p\x00\x00\x00\x01x", "m\xff\xff\xff\xff", "m\x00\x00\x00\x02\x01\x02", "m\x00", "GET / HTTP/1.1\r\n\r\n"} {
+		t.Run(fmt.Sprintf("%q", rubbish), func(t *testing.T) {
+			var out bytes.Buffer
+			if err := remote.Serve(t.Context(), strings.NewReader(rubbish), &out, folder.At(t.TempDir(), false)); err == nil {
+				t.Error("it was taken for a request")
+			}
+			if diff := cmp.Diff(0, out.Len()); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}

@@ -1,0 +1,73 @@
+package restore
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/backupd/backupd/internal/archive"
+)
+
+// delivery is a snapshot on its way into a folder, wherever that is. Every stored byte is checked.
+type delivery struct {
+	req Request
+	o   archive.ExtractOptions
+}
+
+func (r *Runner) delivery(req Request) delivery {
+	d := delivery{req, archive.ExtractOptions{Paths: req.Paths}}
+	if r.Progress != nil {
+		d.o.Progress = func(written int64) { r.Progress(written, req.Snapshot.Contents.Bytes) }
+	}
+	return d
+}
+
+// Size is the bytes that it takes. A part of a snapshot has no known size.
+func (d delivery) Size() int64 {
+	if len(d.req.Paths) > 0 {
+		return 0
+	}
+	return d.req.Snapshot.Archives[0].Plain
+}
+
+// Extract writes into a folder of this machine, and fetches no more than what is wanted.
+func (d delivery) Extract(ctx context.Context, dir string) (archive.Report, error) {
+	if len(d.req.Paths) > 0 {
+		return d.part(ctx, dir)
+	}
+	return d.Send(ctx, func(from io.Reader, o archive.ExtractOptions) (archive.Report, error) {
+		return archive.Extract(ctx, from, dir, o)
+	})
+}
+
+// part checks each piece that it fetches against its own digest.
+func (d delivery) part(ctx context.Context, dir string) (archive.Report, error) {
+	from, err := d.req.From.Open(ctx, d.req.Snapshot)
+	if err != nil {
+		return archive.Report{}, err
+	}
+	defer from.Close()
+	report, err := from.Extract(ctx, dir, d.o)
+	return report, d.named(err)
+}
+
+// Send gives the whole archive to a function that takes out of it what is wanted.
+func (d delivery) Send(ctx context.Context, to func(io.Reader, archive.ExtractOptions) (archive.Report, error)) (archive.Report, error) {
+	from, err := open(ctx, d.req)
+	if err != nil {
+		return archive.Report{}, err
+	}
+	defer from.Close()
+	report, err := to(from, d.o)
+	if err != nil {
+		err = from.explain(ctx, err)
+	}
+	return report, d.named(err)
+}
+
+func (d delivery) named(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("restore snapshot %s: %w", d.req.Snapshot.ID, err)
+}
