@@ -29,19 +29,24 @@ type contained struct {
 	state  string
 }
 
+// programImage is an image of the program and nothing else.
+func programImage(t *testing.T, d *testenv.Docker) string {
+	t.Helper()
+	program, err := os.ReadFile(binary(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d.Image("backupd-test/program-"+strconv.Itoa(os.Getpid()), []string{`ENTRYPOINT ["/usr/bin/backupd"]`}, func(l *testenv.Layer) {
+		l.Text("/usr/bin/backupd", string(program), 0o755)
+	})
+}
+
 // startContained gives one that holds the writer right now. Its engine is behind the socket.
 func startContained(t *testing.T, d *testenv.Docker, socket string) *contained {
 	t.Helper()
 	c := &contained{Docker: d, t: t, state: t.TempDir()}
 	volume, writer := appWithData(t, d, 64)
 	c.writer = writer
-	program, err := os.ReadFile(binary(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	image := d.Image("backupd-test/program-"+strconv.Itoa(os.Getpid()), []string{`ENTRYPOINT ["/usr/bin/backupd"]`}, func(l *testenv.Layer) {
-		l.Text("/usr/bin/backupd", string(program), 0o755)
-	})
 	info, err := d.API.Info(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -49,7 +54,7 @@ func startContained(t *testing.T, d *testenv.Docker, socket string) *contained {
 	volumes := filepath.Join(info.DockerRootDir, "volumes")
 	c.worker = d.Run(testenv.Container{Name: "backupd",
 		Config: container.Config{
-			Image: image, Cmd: []string{"backup", volume},
+			Image: programImage(t, d), Cmd: []string{"backup", volume},
 			Env: []string{"BACKUPD_HOST=" + host, "BACKUPD_STATE_DIR=/state", "BACKUPD_TARGETS=local=file:///backups", "BACKUPD_READ_LIMIT=1MiB"},
 		},
 		HostConfig: container.HostConfig{Binds: []string{

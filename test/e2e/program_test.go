@@ -23,7 +23,8 @@ const host = "e2e"
 type program struct {
 	t     *testing.T
 	env   []string
-	local string // folder of the target "local"
+	local string   // folder of the target "local"
+	wrap  []string // command that runs the program, when it is not run as it is
 }
 
 // newProgram works on the private engine.
@@ -54,6 +55,16 @@ func (p *program) with(name, value string) *program {
 	c := *p
 	c.env = append(slices.Clip(p.env), name+"="+value) // the last of a name counts
 	return &c
+}
+
+// setting is the value of one.
+func (p *program) setting(name string) (value string) {
+	for _, set := range p.env {
+		if v, found := strings.CutPrefix(set, name+"="); found {
+			value = v
+		}
+	}
+	return value
 }
 
 func (p *program) localTarget() string { return "local=file://" + p.local }
@@ -88,7 +99,8 @@ type ended struct {
 // start starts a command. It is killed with the test at the latest.
 func (p *program) start(args ...string) *process {
 	p.t.Helper()
-	r := &process{t: p.t, cmd: exec.Command(binary(p.t), args...), result: make(chan ended, 1)}
+	line := append(append(slices.Clip(p.wrap), binary(p.t)), args...)
+	r := &process{t: p.t, cmd: exec.Command(line[0], line[1:]...), result: make(chan ended, 1)}
 	r.cmd.Env, r.cmd.Stdout, r.cmd.Stderr = p.env, &r.out, &r.complaints
 	if err := r.cmd.Start(); err != nil {
 		p.t.Fatal(err)
