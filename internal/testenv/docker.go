@@ -30,7 +30,11 @@ type Docker struct {
 // NewDocker opens the private engine.
 func NewDocker(t testing.TB) *Docker {
 	t.Helper()
-	host := Engine(t)
+	return openDocker(t, Engine(t))
+}
+
+func openDocker(t testing.TB, host string) *Docker {
+	t.Helper()
 	api, err := client.NewClientWithOpts(client.WithHost(host), client.WithAPIVersionNegotiation())
 	if err != nil {
 		t.Fatalf("open the private engine: %v", err)

@@ -12,7 +12,7 @@ import (
 )
 
 func TestDaemon(t *testing.T) {
-	d := newOwnEngine(t)
+	d := testenv.NewOwnEngine(t)
 	p := newProgram(t, d.Docker).with("BACKUPD_SCHEDULE", "*/2 * * * * *").with("BACKUPD_RETENTION", "last=2").with("BACKUPD_READ_LIMIT", "8MiB")
 	daemon := p.start("run")
 	eventually(t, "the daemon has started", func() bool { return strings.Contains(daemon.complaints.String(), "daemon started") })
@@ -53,7 +53,7 @@ func TestDaemon(t *testing.T) {
 		}
 	})
 	t.Run("survives that the engine restarts", func(t *testing.T) {
-		d.restart(t, func() {
+		d.Restart(syscall.SIGTERM, func() {
 			eventually(t, "the daemon misses the engine", func() bool {
 				return strings.Contains(daemon.complaints.String(), "volumes cannot be discovered")
 			})

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/docker/docker/api/types/container"
 
@@ -74,16 +73,7 @@ func fill(t *testing.T, name string, mib int) {
 // eventually waits until something holds that another process brings about.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	const patience = time.Minute
-	look := time.NewTicker(50 * time.Millisecond)
-	defer look.Stop()
-	for deadline := time.After(patience); !holds(); {
-		select {
-		case <-look.C:
-		case <-deadline:
-			t.Fatalf("within %s not: %s", patience, what)
-		}
-	}
+	testenv.Eventually(t, what, holds)
 }
 
 // content reads a file of a volume.

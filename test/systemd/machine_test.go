@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/docker/docker/api/types/container"
 
@@ -204,14 +203,10 @@ func (m *machine) state(id string) container.ContainerState {
 // eventually waits until something holds that another process brings about.
 func (m *machine) eventually(what string, holds func() bool) {
 	m.t.Helper()
-	const patience = time.Minute
-	look := time.NewTicker(50 * time.Millisecond)
-	defer look.Stop()
-	for deadline := time.After(patience); !holds(); {
-		select {
-		case <-look.C:
-		case <-deadline:
-			m.t.Fatalf("within %s not: %s; the daemon says:\n%s", patience, what, m.log())
+	defer func() {
+		if m.t.Failed() {
+			m.t.Logf("the daemon says:\n%s", m.log())
 		}
-	}
+	}()
+	testenv.Eventually(m.t, what, holds)
 }
