@@ -3,6 +3,7 @@ package archive
 import (
 	"context"
 	"io"
+	"time"
 )
 
 // Options says how to make an archive.
@@ -23,6 +24,10 @@ type Options struct {
 	// Progress is called with the bytes of file data read so far, often, and by the caller's goroutine: it must be quick. May be nil.
 	Progress func(read int64)
 
+	// Clock tells the time, with a monotonic part, for a proof that nothing moved while the folder was read (see Summary.Still). It costs a
+	// second look at everything. nil is for no proof.
+	Clock func() time.Time
+
 	step func(what, path string) // see walker
 }
 
@@ -42,6 +47,7 @@ type Summary struct {
 	Resized  int64 // files that shrank or grew while they were read: padded or cut to the size that they had at first
 	Sockets  int64 // left out
 	Cloned   int64 // files whose data was read from a clone
+	Still    bool  // it is proven that nothing moved while the folder was read; false also where nothing can be proven
 
 	// Mounts are the paths on which something else is mounted, which is left out. Making one takes privilege, so
 	// they are few.

@@ -16,6 +16,11 @@ func (w *walker) file(ctx context.Context, fd int, st *unix.Statx_t, name string
 	if done, err := w.link(ctx, st, name); done || err != nil {
 		return err
 	}
+	if w.settles {
+		if err := settle(fd); err != nil {
+			return fmt.Errorf("settle %q: %w", name, err)
+		}
+	}
 	x, err := fileXattrs(fd)
 	if err != nil {
 		return fmt.Errorf("read %q: %w", name, err)

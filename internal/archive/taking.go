@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"time"
 )
 
 // Taking is an archive in the making that needs nothing of its folder any more: whatever becomes of that, the archive is of the moment
@@ -38,13 +39,23 @@ func Take(ctx context.Context, dir string, w io.Writer, o Options) (*Taking, err
 		}
 	}()
 	walk := newWalker(o.Scratch)
-	walk.exclude, walk.out, walk.note, walk.step = exclude, t.output(), t.index.entry, o.step
+	walk.exclude, walk.out, walk.note, walk.step, walk.settles = exclude, t.output(), t.index.entry, o.step, o.Clock != nil
+	var began time.Time
+	if o.Clock != nil {
+		began = o.Clock()
+	}
 	feeding, fed := t.press.feeding(ctx)
 	defer fed()
 	if err := walk.archive(feeding, dir); err != nil {
 		return nil, t.failed(err)
 	}
-	t.sum, taken = walk.sum, true
+	t.sum = walk.sum
+	if o.Clock != nil {
+		if t.sum.Still, err = still(ctx, dir, exclude, o, began); err != nil {
+			return nil, t.failed(fmt.Errorf("look a second time: %w", err))
+		}
+	}
+	taken = true
 	return t, nil
 }
 

@@ -24,6 +24,8 @@ type walker struct {
 	open  []visit // one of each folder of the trail
 	path  []byte  // of the folder at hand, empty for the root
 
+	settles bool // files, before they are read: see still.go
+
 	// note is called with each member that is in the tar, whole. May be nil.
 	note func(*member) error
 

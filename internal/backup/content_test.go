@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -162,6 +163,21 @@ func TestWhatChangesUnderTheReaderIsCounted(t *testing.T) {
 		}
 		if r.Manifest.Grade != snapshot.Fuzzy || !r.Stored() {
 			t.Errorf("grade %q, stored %v: want it fuzzy, and good as that was asked for", r.Manifest.Grade, r.Stored())
+		}
+	})
+}
+
+// Nobody holds the containers, but nothing was written for longer than a write in flight could take, by a clock that is years ahead of
+// that of the files.
+func TestAVolumeThatIsNotHeldIsStillWhenNothingMoves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, quiesce.None)
+		if got := w.one(t).Manifest.Grade; got != snapshot.Fuzzy {
+			t.Errorf("a volume that was written just before has grade %q", got)
+		}
+		w.runner.Now = func() time.Time { return time.Now().AddDate(100, 0, 0) }
+		if got := w.one(t).Manifest.Grade; got != snapshot.Still {
+			t.Errorf("a volume that nobody writes to has grade %q", got)
 		}
 	})
 }

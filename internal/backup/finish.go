@@ -23,6 +23,9 @@ func (r *Runner) finish(ctx context.Context, one *reading) {
 	m := &result.Manifest
 	m.Grade, m.Held = one.report.Grade, append([]snapshot.Held{}, one.report.Held...) // never null in JSON
 	m.Hooks = one.report.Hooks
+	if m.Grade == snapshot.Fuzzy && one.still {
+		m.Grade = snapshot.Still
+	}
 	for _, s := range one.sinks {
 		o := Outcome{Target: s.target.Name, Err: s.err}
 		if o.Err == nil {

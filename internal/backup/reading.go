@@ -27,6 +27,7 @@ type reading struct {
 	uploads  sync.WaitGroup
 	abandon  context.CancelCauseFunc // ends the uploads
 	report   quiesce.Report
+	still    bool // it is proven that nothing moved
 	result   *Result
 
 	clones string        // folder where the volume's files can be cloned, or ""
@@ -179,6 +180,7 @@ func (r *Runner) complete(ctx context.Context, one *reading) error {
 		r.Log.Warn("what is mounted inside the volume is not in its backup", "volume", one.volume.Name, "paths", summary.Mounts)
 	}
 	one.result.Manifest = r.manifest(one, summary)
+	one.still = summary.Still
 	return nil
 }
 
@@ -201,6 +203,9 @@ func (one *reading) settle(ctx context.Context, err error) error {
 func (r *Runner) archiveOptions(one *reading) archive.Options {
 	o := r.Archive
 	o.Exclude, o.Clones, o.Ahead = one.volume.Exclude.Value, one.clones, one.ahead
+	if one.volume.Quiesce.Value == quiesce.None {
+		o.Clock = r.Now // what is not held may be proven not to have moved
+	}
 	if r.Progress != nil {
 		var expected int64
 		if one.previous != nil {
