@@ -9,7 +9,7 @@ import (
 // Options says how to make an archive.
 type Options struct {
 	Level     Level
-	Workers   int      // that compress at the same time; 0 is one per processor, up to eight
+	Workers   int      // that compress at the same time; 0 is one per processor, up to eight, and fewer for levels that take much memory
 	Exclude   []string // patterns that ValidateGlob takes; one that matches a folder excludes all below it
 	ReadLimit int64    // bytes of file data per second; 0 is no limit
 	Scratch   string   // folder for what does not fit into memory; "" is the system's for temporary files
@@ -58,7 +58,7 @@ type Summary struct {
 // is mounted below.
 //
 // A file that can't be read is an error for the whole archive. Names in errors are relative to dir. Memory is bounded by the number of workers
-// (some 4 MiB each) and a constant: names of huge folders, and the first names of files with further hard links to come, go to scratch files.
+// (4 MiB each, and 3 to 7 that it takes to compress) and a constant: names of huge folders, and the first names of files with further hard links to come, go to scratch files.
 //
 // Create ends soon after ctx does or w fails; but it waits for a Write in progress, so w must not block for ever.
 func Create(ctx context.Context, dir string, w io.Writer, o Options) (Summary, error) {

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -331,6 +332,20 @@ func TestWhatDoesNotCompressIsNotTried(t *testing.T) {
 	} {
 		if got := compressible(c.data); got != c.want {
 			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+// TestWorkersHaveRoomInMemory: encoders differ in what they take.
+func TestWorkersHaveRoomInMemory(t *testing.T) {
+	before := runtime.GOMAXPROCS(16)
+	defer runtime.GOMAXPROCS(before)
+	for level, want := range map[Level]int{None: 8, Fastest: 8, Default: 7, Better: 5} {
+		if got := level.workers(0); got != want {
+			t.Errorf("%v: %d workers, want %d", level, got, want)
+		}
+		if got := level.workers(12); got != 12 {
+			t.Errorf("%v: %d workers, where 12 were asked for", level, got)
 		}
 	}
 }

@@ -30,9 +30,6 @@ type framer struct {
 }
 
 func newFramer(level Level, workers int) (*framer, error) {
-	if !level.valid() {
-		return nil, fmt.Errorf("%v is no compression level", level)
-	}
 	if level == None {
 		return &framer{}, nil
 	}

@@ -21,16 +21,28 @@ const (
 func levels() [4]struct {
 	name    string
 	encoder zstd.EncoderLevel
+	memory  int // MiB that one encoder takes
 } {
 	return [...]struct {
 		name    string
 		encoder zstd.EncoderLevel
+		memory  int
 	}{
-		None:    {"none", zstd.SpeedFastest},
-		Fastest: {"fastest", zstd.SpeedFastest},
-		Default: {"default", zstd.SpeedDefault},
-		Better:  {"better", zstd.SpeedBetterCompression},
+		None:    {"none", zstd.SpeedFastest, 0},
+		Fastest: {"fastest", zstd.SpeedFastest, 3},
+		Default: {"default", zstd.SpeedDefault, 4},
+		Better:  {"better", zstd.SpeedBetterCompression, 7},
 	}
+}
+
+// workers is how many compress at the same time when so many were asked for. By themselves they are no more than have room in memory,
+// each with its encoder and two blocks in both forms.
+func (l Level) workers(asked int) int {
+	const blocks, most = 4, 56 // MiB
+	if asked > 0 {
+		return asked
+	}
+	return min(workersOr(0), most/(blocks+levels()[l].memory))
 }
 
 func (l Level) valid() bool { return l >= None && l <= Better }
