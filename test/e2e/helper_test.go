@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -317,6 +318,61 @@ func TestAHelperWhoseProgramIsKilled(t *testing.T) {
 	})
 	p.backup(0, volume)
 	noHelpers(t, d, volume)
+}
+
+// A helper that waits for its program to take what it reads cannot look after itself at that moment.
+func TestAHelperThatIsStuckWhenItsProgramIsKilled(t *testing.T) {
+	t.Parallel()
+	d := testenv.NewDocker(t)
+	p := newProgram(t, d)
+	source := t.TempDir()
+	fill(t, filepath.Join(source, "large"), 256)
+	volume := bound(t, d, "large", source, enrolled())
+	r := p.start("backup", volume)
+	var reads string
+	eventually(t, "the helper reads", func() bool {
+		for _, id := range helpersOf(t, d, volume) {
+			// The first process only waits for the other.
+			all, err := filepath.Glob(filepath.Join("/proc", strconv.Itoa(inspect(t, d, id).State.Pid), "task", "*", "children"))
+			for _, list := range all {
+				if pid, _ := os.ReadFile(list); err == nil && len(pid) > 0 {
+					reads = filepath.Join("/proc", strings.TrimSpace(string(pid)), "io")
+				}
+			}
+		}
+		return reads != "" && number(t, reads, "rchar:") > 16<<20
+	})
+	r.signal(syscall.SIGSTOP)
+	var before int64
+	eventually(t, "the helper is stuck", func() bool {
+		last := before
+		before = number(t, reads, "rchar:")
+		return before == last
+	})
+	if before > 250<<20 {
+		t.Error("it read all there is meanwhile")
+	}
+	r.signal(syscall.SIGKILL)
+	r.wait()
+	noHelpers(t, d, volume)
+}
+
+// number is one of those that a file of /proc names.
+func number(t *testing.T, path, name string) int64 {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return 0
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(string(text), name)
+	n, err := strconv.ParseInt(strings.Fields(after)[0], 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // A restore whose program is killed leaves the volume as empty as it was.
