@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -31,7 +32,7 @@ func newHelper(std streams) *cobra.Command {
 		Args:   noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			boundMemory(1, 0)
-			return remote.Serve(c.Context(), std.in, std.out, folder.At(engine.HelperFolder, false))
+			return remote.Serve(c.Context(), std.in, std.out, folder.At(engine.HelperFolder, false), time.Now)
 		},
 	}
 }

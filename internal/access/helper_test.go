@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -53,7 +54,7 @@ func newHelped(t *testing.T) (*enginetest.Fake, engine.Volume, Options) {
 	t.Helper()
 	eng := enginetest.New(t)
 	eng.Helper = func(in io.Reader, out io.Writer, volume string) error {
-		return remote.Serve(context.WithoutCancel(t.Context()), in, out, folder.At(volume, false))
+		return remote.Serve(context.WithoutCancel(t.Context()), in, out, folder.At(volume, false), time.Now)
 	}
 	v := eng.AddVolume(engine.Volume{Name: "share", Driver: "local", Options: map[string]string{"type": "nfs"}})
 	if err := os.WriteFile(filepath.Join(v.Mountpoint, "file"), []byte("content"), 0o640); err != nil {

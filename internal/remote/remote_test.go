@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -38,7 +39,7 @@ func serve(t *testing.T, dir string) (*remote.Folder, *net.TCPConn, func() error
 	}
 	done := make(chan error, 1)
 	go func() {
-		err := remote.Serve(context.WithoutCancel(t.Context()), there, there, folder.At(dir, false))
+		err := remote.Serve(context.WithoutCancel(t.Context()), there, there, folder.At(dir, false), later)
 		done <- errors.Join(err, there.Close())
 	}()
 	f := remote.Dial(here)
@@ -48,6 +49,9 @@ func serve(t *testing.T, dir string) (*remote.Folder, *net.TCPConn, func() error
 	}
 	return f, here, wait
 }
+
+// later is a clock by which nothing was written for long.
+func later() time.Time { return time.Now().AddDate(100, 0, 0) }
 
 // odd is a folder with names that are no text, and with much to read.
 func odd(t *testing.T) string {
@@ -139,6 +143,7 @@ func TestAFolderElsewhereIsReadAsOneHere(t *testing.T) {
 	dir := odd(t)
 	f, _, wait := serve(t, dir)
 	o := archive.Options{Level: archive.Default, Exclude: []string{"caf\xe9"}}
+	o.Clock = time.Now // of the other machine
 	var last int64
 	o.Progress = func(read int64) { last = read }
 	for range 2 { // one after the other
@@ -149,6 +154,9 @@ func TestAFolderElsewhereIsReadAsOneHere(t *testing.T) {
 		}
 		if want := create(t, dir, archive.Options{Level: archive.Default, Exclude: o.Exclude}); !bytes.Equal(got.Bytes(), want) || sum.Stored != int64(len(want)) {
 			t.Errorf("got %d bytes, told of %d, want %d", got.Len(), sum.Stored, len(want))
+		}
+		if !sum.Still {
+			t.Error("nothing moved, and that is not proven")
 		}
 		if last < 1<<20 {
 			t.Errorf("progress was told up to %d", last)
@@ -323,7 +331,7 @@ func TestRubbishIsNoRequest(t *testing.T) {
 	for _, rubbish := range []string{"p\x00\x00\x00\x01x", "m\xff\xff\xff\xff", "m\x00\x00\x00\x02\x01\x02", "m\x00", "GET / HTTP/1.1\r\n\r\n"} {
 		t.Run(fmt.Sprintf("%q", rubbish), func(t *testing.T) {
 			var out bytes.Buffer
-			if err := remote.Serve(t.Context(), strings.NewReader(rubbish), &out, folder.At(t.TempDir(), false)); err == nil {
+			if err := remote.Serve(t.Context(), strings.NewReader(rubbish), &out, folder.At(t.TempDir(), false), later); err == nil {
 				t.Error("it was taken for a request")
 			}
 			if diff := cmp.Diff(0, out.Len()); diff != "" {

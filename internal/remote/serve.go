@@ -6,15 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/backupd/backupd/internal/archive"
 	"github.com/backupd/backupd/internal/folder"
 )
 
 // Serve does to a folder what is asked for on in, until that ends; then nothing that was begun is left lying there. It is an error when in
-// ends in the middle of something, or nobody takes the answers.
-func Serve(ctx context.Context, in io.Reader, out io.Writer, f folder.Folder) (err error) {
-	s := &server{wire: newWire(in, out), folder: f}
+// ends in the middle of something, or nobody takes the answers. The clock is that of the machine that has the folder.
+func Serve(ctx context.Context, in io.Reader, out io.Writer, f folder.Folder, clock func() time.Time) (err error) {
+	s := &server{wire: newWire(in, out), folder: f, clock: clock}
 	defer func() { err = errors.Join(err, s.tidy(context.WithoutCancel(ctx))) }()
 	for {
 		k, size, err := s.wire.next()
@@ -37,6 +38,7 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, f folder.Folder) (e
 type server struct {
 	wire   *wire
 	folder folder.Folder
+	clock  func() time.Time
 	stage  *folder.Stage   // nil when there is none
 	taking *archive.Taking // likewise
 }
@@ -98,6 +100,9 @@ func (s *server) take(ctx context.Context, r request) (err error) {
 	// Folders of the other machine. Beside this one there is none in which files could be cloned.
 	r.Take.Scratch, r.Take.Clones = "", ""
 	r.Take.Progress = s.progress()
+	if r.Proof {
+		r.Take.Clock = s.clock
+	}
 	s.taking, err = s.folder.Take(ctx, pieces{s.wire}, r.Take)
 	return err
 }

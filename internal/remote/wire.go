@@ -34,7 +34,8 @@ const (
 type request struct {
 	Do      verb
 	Take    archive.Options        // its functions do not travel
-	Extract archive.ExtractOptions // likewise
+	Proof   bool                   // whether it is to be proven that nothing moves: in place of the clock for it
+	Extract archive.ExtractOptions // as with Take
 	Size    int64                  // bytes that are to come out
 }
 
