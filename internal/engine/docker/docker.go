@@ -69,7 +69,7 @@ func (c *Client) negotiate(ctx context.Context) error {
 	switch scheme {
 	case "unix", "tcp", "http", "https":
 	default:
-		return fmt.Errorf("addresses of the kind %s:// are not supported, only unix:// and tcp://", scheme)
+		return fmt.Errorf("addresses of the kind %s:// are not supported, only unix:// and tcp://%s", scheme, forwarding(scheme))
 	}
 	ctx, cancel := bounded(ctx, answerLimit)
 	defer cancel()
@@ -82,6 +82,14 @@ func (c *Client) negotiate(ctx context.Context) error {
 		return fmt.Errorf("it speaks version %s of the API, and at least %s is needed (Docker 19.03)", v, oldest)
 	}
 	return nil
+}
+
+// forwarding says how an engine is reached that is only to be had by SSH.
+func forwarding(scheme string) string {
+	if scheme != "ssh" {
+		return ""
+	}
+	return "; forward its socket, with ssh -nNTL /run/engine.sock:/var/run/docker.sock HOST, and use unix:///run/engine.sock"
 }
 
 // Info asks the engine for its account of itself.

@@ -250,7 +250,7 @@ func TestOpenSaysWhatWouldHelp(t *testing.T) {
 		"unix://" + dead: "nothing listens on",
 		"unix://" + filepath.Join(folder, "file"): "nothing listens on",
 		"tcp://127.0.0.1:1":                       "cannot be reached",
-		"ssh://host":                              "only unix:// and tcp://",
+		"ssh://host":                              "only unix:// and tcp://; forward its socket, with ssh",
 		"nonsense":                                "nonsense",
 	} {
 		_, err := Open(t.Context(), Options{Host: host})
