@@ -99,11 +99,6 @@ func (a *Access) open(ctx context.Context, v engine.Volume, write bool) (Folder,
 	return f, nil
 }
 
-// Path gives the path of a volume that is a folder of this host. The error says why it is none.
-func (a *Access) Path(ctx context.Context, v engine.Volume) (string, error) {
-	return a.paths.find(ctx, v, false)
-}
-
 // elsewhereError is why a volume is not a folder that can be used here.
 type elsewhereError string
 
@@ -142,11 +137,6 @@ func (Direct) Reader(_ context.Context, v engine.Volume) (Folder, error) {
 		return nil, fmt.Errorf("open volume %q: %w", v.Name, err)
 	}
 	return direct{folder.At(v.Mountpoint, v.Driver == localDriver)}, nil
-}
-
-// Path gives the volume's folder.
-func (Direct) Path(_ context.Context, v engine.Volume) (string, error) {
-	return v.Mountpoint, isFolder(v.Mountpoint)
 }
 
 // Writer opens a volume for reading and writing.
