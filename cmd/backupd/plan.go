@@ -26,7 +26,9 @@ type plannedRow struct {
 	Refused    bool         `json:"refused"`
 	Problems   []string     `json:"problems"`
 	Expected   int64        `json:"expected_bytes"`   // what the newest snapshot held; 0 when there is none
-	ExpectedMS int64        `json:"expected_held_ms"` // how long the newest snapshot's containers were held
+	ExpectedMS int64        `json:"expected_held_ms"` // how long containers are likely to be held; 0 when nothing is known
+	Cloned     bool         `json:"cloned"`           // large files are cloned while containers are held, and read afterwards
+	NotCloned  string       `json:"not_cloned,omitempty"`
 	Prunes     []pruneGroup `json:"prunes"`
 }
 
@@ -59,8 +61,10 @@ func newPlan(std streams) *cobra.Command {
 		Short:   "Show what a backup would do, without doing it",
 		Long: `Show, for the named volumes or all that are enrolled: which are read together,
 which hooks run in which containers, which containers are held and how, how much
-there was last time and how long they were held for it, and what retention would
-remove.`,
+there was last time, how long they are likely to be held, by the last good
+snapshots, and what retention would remove. Where the file system can clone files
+(XFS, Btrfs), a volume is cloned while containers are held, and read afterwards;
+elsewhere it is read meanwhile.`,
 		Example: `  backupd plan
   backupd plan app`,
 		ValidArgsFunction: complete(std, volumeNames, 0),
@@ -112,10 +116,11 @@ func (a *app) plannedRow(ctx context.Context, v plan.Volume) plannedRow {
 	for _, p := range v.Problems {
 		row.Problems = append(row.Problems, p.String())
 	}
+	why := notCloned(v)
+	row.Cloned, row.NotCloned = why == nil, text(why)
 	// A target that cannot be listed says so below, with what retention would do there.
 	if all, _ := a.snapshots(ctx, []string{v.Name}); len(all) > 0 {
-		newest := all[len(all)-1]
-		row.Expected, row.ExpectedMS = newest.Contents.Bytes, newest.HeldMS()
+		row.Expected, row.ExpectedMS = all[len(all)-1].Contents.Bytes, expectedHold(all, row.Cloned)
 	}
 	for _, name := range v.Targets.Value {
 		t, err := a.target(name)
@@ -164,11 +169,14 @@ func printPlanned(std streams, v plannedRow) {
 		expected = size(v.Expected) + " last time"
 	}
 	if v.ExpectedMS > 0 {
-		expected += ", held for " + held(v.ExpectedMS)
+		expected += ", to be held for some " + held(v.ExpectedMS)
 	}
 	verb := "read"
-	if v.Refused {
+	switch {
+	case v.Refused:
 		verb = "REFUSED:"
+	case v.Cloned:
+		verb = "clone"
 	}
 	fmt.Fprintf(std.out, "  %s volume %s (%s)\n", verb, printable(v.Volume), expected)
 	for _, p := range v.Problems {
