@@ -26,7 +26,7 @@ func (q *quietReader) readAt(fd int, p []byte, least int, at int64) (n int, err 
 		q.byHand = true
 	}
 	whole := at == 0 && least < len(p)
-	r := residencyOf(fd, at, len(p), whole)
+	r := residencyOf(fd, at, least, whole)
 	n, err = readAtLeast(p, least, func(p []byte, done int) (int, error) {
 		return unix.Pread(fd, p, at+int64(done))
 	})
