@@ -138,6 +138,8 @@ start_engine() {
 	flock 9
 	# Settings of the machine's own engine would contradict these.
 	echo '{}' >"$dir/daemon.json"
+	# Else it makes a subvolume of each image, which rm does not go into.
+	[ "$(stat -f -c %T "$dir")" != btrfs ] || echo '{"storage-driver": "overlay2"}' >"$dir/daemon.json"
 	# In a network namespace of its own it cannot touch the machine's bridge, and in a session of its own no Ctrl-C reaches it before
 	# the tests. The cgroups are named here because remove_engine has to find them.
 	setsid unshare --net sh -c 'ip link set lo up && exec "$@"' sh dockerd --config-file "$dir/daemon.json" --data-root "$dir/data" \

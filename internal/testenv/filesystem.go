@@ -7,12 +7,22 @@ import (
 	"testing"
 )
 
-// FileSystem gives a folder on a new file system of a kind ("xfs", "btrfs", "ext4") and a size in MiB, which is gone after the test.
+// FileSystem gives a folder on a new file system of a kind ("xfs", "btrfs", "ext4") and a size in MiB, which is gone after the test. Its
+// path is short enough for an engine's sockets.
 func FileSystem(t testing.TB, kind string, mib int64) string {
 	t.Helper()
 	Root(t)
 	make, mount := Tool(t, "mkfs."+kind), Tool(t, "mount")
-	image, dir := filepath.Join(t.TempDir(), kind), t.TempDir()
+	dir, err := os.MkdirTemp("", "fs-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.Remove(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	image := filepath.Join(t.TempDir(), kind)
 	f, err := os.Create(image)
 	if err == nil {
 		err = f.Truncate(mib << 20)

@@ -23,9 +23,16 @@ type OwnEngine struct {
 // NewOwnEngine starts an engine, which ends with the test.
 func NewOwnEngine(t testing.TB) *OwnEngine {
 	t.Helper()
+	return NewOwnEngineIn(t, os.TempDir())
+}
+
+// NewOwnEngineIn starts an engine that keeps all that it has below a folder, which has a short path (see FileSystem).
+func NewOwnEngineIn(t testing.TB, scratch string) *OwnEngine {
+	t.Helper()
 	Engine(t) // where there is one, there can be two
 	e := &OwnEngine{}
 	means := exec.Command(meansScript(t), "run", "--only", "engine", "--", "sh", "-c", `echo "$TEST_DOCKER_HOST"; exec cat`)
+	means.Env = append(os.Environ(), "TMPDIR="+scratch)
 	means.Stderr = os.Stderr
 	until, err := means.StdinPipe()
 	if err != nil {
