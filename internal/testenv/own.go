@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -16,8 +17,8 @@ import (
 // OwnEngine is an engine for one test alone, which can be restarted.
 type OwnEngine struct {
 	*Docker
-	dir   string      // of its socket, settings and process id, as means.sh lays them
-	again []*exec.Cmd // what Restart has started
+	dir   string         // of its socket, settings and process id, as means.sh lays them
+	again sync.WaitGroup // for what Restart has started
 }
 
 // NewOwnEngine starts an engine, which ends with the test.
@@ -52,9 +53,7 @@ func NewOwnEngineIn(t testing.TB, scratch string) *OwnEngine {
 		if err := means.Wait(); err != nil {
 			t.Errorf("end the engine of this test: %v", err)
 		}
-		for _, engine := range e.again {
-			_ = engine.Wait() // it was ended too, by a signal
-		}
+		e.again.Wait() // it was ended too
 	})
 	address, err := bufio.NewReader(said).ReadString('\n')
 	if err != nil {
@@ -78,12 +77,18 @@ func meansScript(t testing.TB) string {
 // KeepContainers has the engine leave containers alone when it ends, as with "live-restore" in its settings.
 func (e *OwnEngine) KeepContainers() {
 	e.t.Helper()
-	e.must("write the engine's settings", os.WriteFile(filepath.Join(e.dir, "daemon.json"), []byte(`{"live-restore": true}`), 0o644))
+	e.Settings(`{"live-restore": true}`)
 	e.must("tell the engine", syscall.Kill(e.pid(), syscall.SIGHUP))
 	Eventually(e.t, "the engine has read its settings", func() bool {
 		info, err := e.API.Info(e.t.Context())
 		return err == nil && info.LiveRestoreEnabled
 	})
+}
+
+// Settings are what the engine reads when it is started.
+func (e *OwnEngine) Settings(text string) {
+	e.t.Helper()
+	e.must("write the engine's settings", os.WriteFile(filepath.Join(e.dir, "daemon.json"), []byte(text), 0o644))
 }
 
 // Restart ends the engine by a signal, calls meanwhile, and starts it again.
@@ -93,8 +98,9 @@ func (e *OwnEngine) Restart(end syscall.Signal, meanwhile func()) {
 	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	e.must("look at the engine", err)
 	e.must("end the engine", syscall.Kill(pid, end))
-	Eventually(e.t, "the engine ends", func() bool { return syscall.Kill(pid, 0) != nil })
-	if end == syscall.SIGKILL { // it would take the next process of that number for its containerd
+	Eventually(e.t, "the engine ends", func() bool { return Ended(pid) })
+	if end == syscall.SIGKILL { // it would take the next processes of these numbers for itself and its containerd
+		e.must("remove what it left", os.RemoveAll(filepath.Join(e.dir, "pid")))
 		e.must("remove what it left", os.RemoveAll(filepath.Join(e.dir, "run", "containerd", "containerd.pid")))
 	}
 	meanwhile()
@@ -104,7 +110,7 @@ func (e *OwnEngine) Restart(end syscall.Signal, meanwhile func()) {
 	again := exec.Command("unshare", append(script, strings.Split(strings.TrimSuffix(string(line), "\x00"), "\x00")...)...)
 	again.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	e.must("start the engine again", again.Start())
-	e.again = append(e.again, again)
+	e.again.Go(func() { _ = again.Wait() }) // it ends by a signal
 	Eventually(e.t, "the engine is back", func() bool {
 		_, err := e.API.Ping(e.t.Context())
 		return err == nil
@@ -118,6 +124,13 @@ func (e *OwnEngine) pid() int {
 	pid, err := strconv.Atoi(string(text))
 	e.must("find the engine", err)
 	return pid
+}
+
+// Ended tells whether a process has ended, and let go of all its locks, although its parent may not have heard of it yet.
+func Ended(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, state, _ := strings.Cut(string(stat), ") ")
+	return err != nil || strings.HasPrefix(state, "Z")
 }
 
 // Eventually waits until something holds that another process brings about.
