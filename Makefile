@@ -31,6 +31,12 @@ tests:
 	echo "go test $$race -shuffle=on ./..."; \
 	go test -json $$race -shuffle=on ./... | go run ./test/tally "$${missing[@]}"
 
+# A run is its seed's: the same kills at the same moments, as near as a machine can tell.
+.PHONY: torture
+torture: ## kill backupd, its guards and the engine over and over; KILLS=300 SEED=1
+	test/means.sh run --only engine,shell,postgres -- go test -timeout 3h -v -run WhateverDies ./test/torture \
+		-kills $(or $(KILLS),300) $(if $(SEED),-seed $(SEED)) -open-all
+
 .PHONY: lint
 lint: ## formatting, vet, staticcheck, a tidy go.mod
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "gofmt -w these:"; echo "$$unformatted"; exit 1; }

@@ -21,6 +21,7 @@ test
 	test/e2e
 	test/systemd
 	test/tally
+	test/torture
 	testenv
 
 wire
