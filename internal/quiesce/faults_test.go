@@ -251,3 +251,36 @@ func (r *refusesToPause) Pause(ctx context.Context, id string) error {
 	}
 	return r.world.Pause(ctx, id)
 }
+
+// restarts is an engine that goes down while the app is being resumed, when the other container runs already, and takes the app with it.
+type restarts struct {
+	*world
+	t    *testing.T
+	once bool
+}
+
+func (r *restarts) Unpause(ctx context.Context, id string) error {
+	if id != "id-app" || r.once {
+		return r.world.Unpause(ctx, id)
+	}
+	r.once = true
+	synctest.Wait() // until the stream has told that the other one was let go
+	r.breakEvents()
+	synctest.Wait()
+	r.do(r.t, "stop", "app")
+	return engine.ErrUnreachable
+}
+
+func TestAnEngineThatGoesDownWhileContainersAreLetGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, shop()...)
+		k := quiesce.New(&restarts{world: w, t: t}, quiesce.Options{Dir: t.TempDir(), Now: time.Now})
+		h, err := k.Hold(t.Context(), quiesce.Request{Volumes: []engine.Volume{data}, Mode: quiesce.Pause})
+		must(t, err)
+		_, err = h.Release(t.Context())
+		must(t, err)
+		if s := w.states(t)["app"]; s != engine.Running {
+			t.Errorf("app is %s", s)
+		}
+	})
+}

@@ -70,12 +70,15 @@ func (w *watch) run(ctx context.Context, since time.Time) {
 		}
 		w.see(ctx, ev)
 	}
-	if ctx.Err() != nil || w.isOver() {
+	if ctx.Err() != nil {
 		return
 	}
 	w.mu.Lock()
-	w.broke = true
+	w.broke = true // letting go wants to know, though for the grade it may be over
 	w.mu.Unlock()
+	if w.isOver() {
+		return
+	}
 	if w.req.Readers { // what is being exchanged had better be finished: the containers are still stopped, as far as is known
 		w.doubts.note(reason)
 		return
