@@ -113,8 +113,9 @@ func kindsOfADeck() (deck []kind) {
 func momentsOfADeck(dice *rand.Rand, k kind) (deck []moment) {
 	const random = 8
 	switch k {
-	case freeze, overtime: // what holds nothing is of no use to it
-		return []moment{{line, 1 + dice.IntN(allLines-4), 0}, {child, 1, upTo(dice, lasts/4)}}
+	case freeze, overtime: // once a container is held for sure: a worker that wakes up before may go on
+		const settled, reading = 3, 10
+		return []moment{{line, settled + dice.IntN(reading-settled), 0}, {line, reading, upTo(dice, lasts/4)}}
 	case killGuard:
 		for range random {
 			deck = append(deck, moment{child, 1, upTo(dice, lasts/2)})
