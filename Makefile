@@ -35,7 +35,7 @@ tests:
 .PHONY: torture
 torture: ## kill backupd, its guards and the engine over and over; KILLS=300 SEED=1
 	test/means.sh run --only engine,shell,postgres -- go test -timeout 3h -v -run WhateverDies ./test/torture \
-		-kills $(or $(KILLS),300) $(if $(SEED),-seed $(SEED)) -open-all
+		-kills $(or $(KILLS),300) -seed $(or $(SEED),$$RANDOM) -open-all
 
 .PHONY: lint
 lint: ## formatting, vet, staticcheck, a tidy go.mod

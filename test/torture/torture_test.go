@@ -21,8 +21,8 @@ import (
 )
 
 var (
-	kills = flag.Int("kills", 14, "how often something is killed, or the like")
-	seed  = flag.Uint64("seed", uint64(time.Now().UnixNano()%1_000_000), "what the plan follows from")
+	kills = flag.Int("kills", 6, "how often something is killed, or the like")
+	seed  = flag.Uint64("seed", 1, "what the plan follows from")
 	from  = flag.Int("from", 1, "number of the first round")
 	every = flag.Bool("open-all", false, "open every snapshot of the database, and not only some at the end")
 )
