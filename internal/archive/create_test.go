@@ -340,7 +340,7 @@ func TestWhatDoesNotCompressIsNotTried(t *testing.T) {
 func TestWorkersHaveRoomInMemory(t *testing.T) {
 	before := runtime.GOMAXPROCS(16)
 	defer runtime.GOMAXPROCS(before)
-	for level, want := range map[Level]int{None: 8, Fastest: 8, Default: 7, Better: 5} {
+	for level, want := range map[Level]int{None: 8, Fastest: 6, Default: 5, Better: 3} {
 		if got := level.workers(0); got != want {
 			t.Errorf("%v: %d workers, want %d", level, got, want)
 		}

@@ -38,7 +38,7 @@ func levels() [4]struct {
 // workers is how many compress at the same time when so many were asked for. By themselves they are no more than have room in memory,
 // each with its encoder and two blocks in both forms.
 func (l Level) workers(asked int) int {
-	const blocks, most = 4, 56 // MiB
+	const blocks, most = 4, 42 // MiB
 	if asked > 0 {
 		return asked
 	}
