@@ -75,6 +75,17 @@ func (f *cloneFile) clone(fd int) (source, error) {
 	return from, nil
 }
 
+// unshare gives up a part of a clone that has been read, as far as it consists of whole blocks. What programs write to data that is shared
+// goes elsewhere, which fragments their files and makes the next clone slow: so it is shared no longer than it must be.
+func unshare(fd int, from, size int64) {
+	const block = cloneAlign
+	first, end := (from+block-1)&^(block-1), (from+size)&^(block-1)
+	if first < end {
+		// Where that fails the rest is shared until the file is closed.
+		_ = unix.Fallocate(fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, first, end-first)
+	}
+}
+
 func (c *clones) close() {
 	for i := range c.files {
 		if c.files[i].fd > 0 {
@@ -116,22 +127,6 @@ func tryClone(dir string) error {
 	defer c.close()
 	if _, ok := c.clone(tiny); !ok {
 		return errors.New("the file system cannot do that")
-	}
-	return nil
-}
-
-// WriteBack makes a file system write what programs have written to it, so that cloning need not wait for that. What they write
-// meanwhile is written too, for the most part.
-func WriteBack(dir string) error {
-	fd, err := openAt(unix.AT_FDCWD, dir, openFolder, 0)
-	if err != nil {
-		return fmt.Errorf("open %s: %w", dir, err)
-	}
-	defer closeFD(fd)
-	for range 2 { // the first may take long, in which much is written; the second does not
-		if err := unix.Syncfs(fd); err != nil {
-			return fmt.Errorf("write back the file system of %s: %w", dir, err)
-		}
 	}
 	return nil
 }

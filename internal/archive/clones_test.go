@@ -257,19 +257,48 @@ func expect(got, want error) error {
 	return nil
 }
 
+func TestWhatIsWrittenBackIsClean(t *testing.T) {
+	cloning(t, func(t *testing.T, dir, _ string) {
+		path := filepath.Join(dir, "d/file")
+		must(t, os.Mkdir(filepath.Dir(path), 0o755))
+		noise(t, path, 8<<20)
+		if dirtyPages(t, path) == 0 {
+			t.Fatal("a file that was just written is clean")
+		}
+		must(t, WriteBack(t.Context(), dir, Options{}))
+		if n := dirtyPages(t, path); n > 0 {
+			t.Errorf("%d pages are dirty", n)
+		}
+	})
+}
+
+func dirtyPages(t testing.TB, path string) uint64 {
+	t.Helper()
+	f, err := os.Open(path)
+	must(t, err)
+	defer f.Close()
+	var c unix.Cachestat_t
+	if err := unix.Cachestat(uint(f.Fd()), &unix.CachestatRange{}, &c, 0); err == unix.ENOSYS {
+		testenv.Missing(t, "cachestat(2)")
+	} else {
+		must(t, err)
+	}
+	return c.Dirty + c.Writeback
+}
+
 // A clone takes no name, so nothing of it can be left behind: this makes sure that the space comes back, too.
 func TestSpaceOfClonesComesBack(t *testing.T) {
 	cloning(t, func(t *testing.T, dir, beside string) {
 		path := filepath.Join(dir, "file")
 		noise(t, path, 64<<20)
-		must(t, WriteBack(dir))
+		synced(t, dir)
 		taking, err := Take(t.Context(), dir, io.Discard, Options{Clones: beside})
 		must(t, err)
 		must(t, os.Remove(path))
-		must(t, WriteBack(dir))
+		synced(t, dir)
 		held := used(t, beside)
 		taking.Close()
-		for late := time.After(time.Minute); used(t, beside) > held-32<<20; must(t, WriteBack(dir)) { // the kernel takes its time
+		for late := time.After(time.Minute); used(t, beside) > held-32<<20; synced(t, dir) { // the kernel takes its time
 			select {
 			case <-time.After(20 * time.Millisecond):
 			case <-late:
@@ -277,6 +306,14 @@ func TestSpaceOfClonesComesBack(t *testing.T) {
 			}
 		}
 	})
+}
+
+func synced(t testing.TB, dir string) {
+	t.Helper()
+	f, err := os.Open(dir)
+	must(t, err)
+	defer f.Close()
+	must(t, unix.Syncfs(int(f.Fd())))
 }
 
 func used(t testing.TB, dir string) int64 {

@@ -117,12 +117,15 @@ func (f source) end() (int64, error) {
 	return int64(st.Size), nil
 }
 
-// readAt is quietReader.readAt within the file.
+// readAt is quietReader.readAt within the file. Of a clone, nothing can be read twice.
 func (f source) readAt(quiet *quietReader, p []byte, least int, at int64) (int, error) {
-	if f.cloned {
-		p = p[:min(int64(len(p)), max(0, f.length-at))]
+	if !f.cloned {
+		return quiet.readAt(f.fd, p, least, at)
 	}
-	return quiet.readAt(f.fd, p, min(least, len(p)), f.base+at)
+	p = p[:min(int64(len(p)), max(0, f.length-at))]
+	n, err := quiet.readAt(f.fd, p, min(least, len(p)), f.base+at)
+	unshare(f.fd, f.base+at, int64(n))
+	return n, err
 }
 
 // dataReader reads the data of files, tells how far it is and keeps to a rate.

@@ -183,8 +183,10 @@ func (r *Runner) takeHeld(ctx context.Context, readings []*reading) {
 			reading.result.Err = errors.Join(reading.result.Err, err)
 		}
 	}
-	r.writeBack(readings)
+	r.writeBack(ctx, readings)
+	stop := r.keepWrittenBack(ctx, readings)
 	hold, err := r.Keeper.Hold(ctx, job(readings).Request())
+	stop()
 	if err != nil {
 		fail(err)
 		return
