@@ -48,6 +48,16 @@ lint: ## formatting, vet, staticcheck, a tidy go.mod
 bench: build ## times backups against tar, restic and others that are installed; BENCH='-n 5 pg' for more
 	test/means.sh run -- go run ./test/bench $(BENCH)
 
+HOLD_DATA ?= /tmp/backupd-bench/data
+HOLD_RUNS ?= 3
+
+.PHONY: hold
+hold: ## what a database's clients feel of a backup, on the set that bench makes
+	@mkdir -p $(HOLD_DATA)
+	[ -d $(HOLD_DATA)/pg ] || test/means.sh run --only postgres -- bash test/bench/pg.sh $(HOLD_DATA)/pg
+	TEST_HOLD_DATA=$(HOLD_DATA)/pg TEST_HOLD_RUNS=$(HOLD_RUNS) test/means.sh run -- \
+		go test -count=1 -timeout 1h -v -run 'TestWhatClientsFeelOfABackup|TestASlowTarget' ./test/e2e
+
 # Not a part of lint: its database lies on the internet.
 .PHONY: vuln
 vuln: ## known vulnerabilities in what the program calls
