@@ -3,8 +3,10 @@ package e2e
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/backupd/backupd/internal/targets/s3/s3test"
@@ -38,10 +40,32 @@ func TestMemoryIsBounded(t *testing.T) {
 		{"backup", []string{"backup", volume}},
 		{"restore", []string{"restore", volume, "--to-dir", restored}},
 	} {
-		e := p.run(0, step.args...)
-		if e.peak > limit {
-			t.Errorf("%s of %d GiB took %d MiB of memory", step.name, gib, e.peak>>20)
+		peak := p.peak(step.args...)
+		if peak > limit {
+			t.Errorf("%s of %d GiB took %d MiB of memory", step.name, gib, peak>>20)
 		}
-		t.Attr(fmt.Sprintf("peak_memory_of_%s_%d_gib", step.name, gib), fmt.Sprintf("at most %d MiB", e.peak>>20))
+		t.Attr(fmt.Sprintf("peak_memory_of_%s_%d_gib", step.name, gib), fmt.Sprintf("%d MiB", peak>>20))
 	}
+}
+
+// peak runs a command to its end, and gives the bytes of memory that were resident at most. It is started by a small program, as the kernel
+// counts along what whoever starts one has resident: these tests, perhaps more than is measured.
+func (p *program) peak(args ...string) int64 {
+	p.t.Helper()
+	figure := filepath.Join(p.t.TempDir(), "peak")
+	measured := append([]string{"-f", "%M", "-o", figure, binary(p.t)}, args...)
+	cmd := exec.Command(testenv.Tool(p.t, "/usr/bin/time"), measured...)
+	cmd.Env = p.env
+	if said, err := cmd.CombinedOutput(); err != nil {
+		p.t.Fatalf("backupd %q: %v; it says:\n%s", args, err, said)
+	}
+	text, err := os.ReadFile(figure)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	kib, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return kib << 10
 }

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -93,7 +92,6 @@ type ended struct {
 	code       int
 	out        string
 	complaints string // what it printed to stderr
-	peak       int64  // bytes of memory that were resident at most
 }
 
 // start starts a command. It is killed with the test at the latest.
@@ -110,9 +108,7 @@ func (p *program) start(args ...string) *process {
 		defer close(over)
 		_ = r.cmd.Wait() // how it ended is in the state
 		s := r.cmd.ProcessState
-		// The kernel counts the memory of who started it along, so that this is the most that it can have been.
-		peak := s.SysUsage().(*syscall.Rusage).Maxrss << 10
-		r.result <- ended{code: s.ExitCode(), out: r.out.String(), complaints: r.complaints.String(), peak: peak}
+		r.result <- ended{code: s.ExitCode(), out: r.out.String(), complaints: r.complaints.String()}
 	}()
 	p.t.Cleanup(func() {
 		_ = r.cmd.Process.Kill() // it has ended, as a rule
