@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/backupd/backupd/internal/restore"
+	"github.com/backupd/backupd/internal/archive"
 )
 
 // The exit codes.
@@ -43,7 +43,7 @@ func exitCode(err error) int {
 		return exitDone
 	case errors.As(err, &c):
 		return c.code
-	case errors.Is(err, restore.ErrDamaged):
+	case errors.Is(err, archive.ErrDamaged):
 		return exitDamaged
 	default:
 		return exitFailed

@@ -50,8 +50,8 @@ means the newest good snapshot that is not after it.
                      checked, every container that mounts it is stopped, the
                      content is exchanged, and they are started again
 
-Every byte is checked against the digest in the manifest, and nothing is
-overwritten before that.`,
+Every byte is checked against the digests that the manifest vouches for, and
+nothing is overwritten before that.`,
 		Example: `  backupd restore app --to-volume app
   backupd restore app@2h --in-place
   backupd restore app@2026-11-20T14:00 --to-dir /tmp/app --path 'etc/**'

@@ -2,6 +2,7 @@ package archive
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -13,7 +14,7 @@ import (
 )
 
 // chain proves the index of an archive that is read as a stream: that the trailer is there, and vouches for the directory, and that for
-// each block. What the blocks say is not looked at. An archive without an index has nothing to prove.
+// each block, and these for each frame of data. What else the blocks say is not looked at. An archive without an index has nothing to prove.
 type chain struct {
 	codec   codec
 	decoder *zstd.Decoder
@@ -23,10 +24,15 @@ type chain struct {
 	frames   int64     // data frames
 	index    int64     // where the first section began
 	blocks   hash.Hash // over what identifies each block; nil before the first section
+	vouched  hash.Hash // over the digests of frames that the blocks have
 	size     int64     // of the directory, when it has been met
 	digest   [sha256.Size]byte
 	contents []byte // of the directory
 	ended    bool   // the trailer has been met, and all is well
+}
+
+func newChain(c codec, d *zstd.Decoder) chain {
+	return chain{codec: c, decoder: d, vouched: sha256.New()}
 }
 
 // data counts a frame of data.
@@ -79,6 +85,8 @@ func (c *chain) section(r io.Reader, t tag, length int64) error {
 		return c.directory(r, length)
 	case t == trailerSection:
 		return c.trailer(r, length)
+	case t == frameSection:
+		return c.frameBlock(r, length)
 	}
 	digest := sha256.New()
 	if _, err := io.CopyN(digest, r, length); err != nil {
@@ -88,6 +96,43 @@ func (c *chain) section(r io.Reader, t tag, length int64) error {
 	return nil
 }
 
+// frameBlock takes in what a block says that the frames are.
+func (c *chain) frameBlock(r io.Reader, length int64) error {
+	section, err := readSection(r, frameSection, length)
+	if err != nil {
+		return err
+	}
+	digest := sha256.Sum256(section)
+	c.blocks.Write(blockID(frameSection, length, digest[:]))
+	records, err := openSection(c.decoder, frameSection, section)
+	if err != nil {
+		return err
+	}
+	for {
+		var f frameRecord
+		switch records, err = c.codec.next(records, &f); err {
+		case nil:
+			c.vouched.Write(f.Digest[:])
+		case io.EOF:
+			return nil
+		default:
+			return fmt.Errorf("read %v: %w", frameSection, err)
+		}
+	}
+}
+
+// readSection reads a whole section, of which the length is one that a section may have.
+func readSection(r io.Reader, t tag, length int64) ([]byte, error) {
+	section, err := io.ReadAll(io.LimitReader(r, length))
+	if err == nil && int64(len(section)) < length {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %v: %w", t, err)
+	}
+	return section, nil
+}
+
 // blockID is what tells a block from any other.
 func blockID(t tag, length int64, digest []byte) []byte {
 	id := append([]byte{byte(t)}, digest...)
@@ -95,12 +140,9 @@ func blockID(t tag, length int64, digest []byte) []byte {
 }
 
 func (c *chain) directory(r io.Reader, length int64) error {
-	section, err := io.ReadAll(io.LimitReader(r, length))
-	if err == nil && int64(len(section)) < length {
-		err = io.ErrUnexpectedEOF
-	}
+	section, err := readSection(r, directorySection, length)
 	if err != nil {
-		return fmt.Errorf("read directory: %w", err)
+		return err
 	}
 	c.size, c.digest = length, sha256.Sum256(section)
 	c.contents, err = openSection(c.decoder, directorySection, section)
@@ -147,4 +189,21 @@ func (c *chain) end() error {
 		return fmt.Errorf("read index: %w", io.ErrUnexpectedEOF)
 	}
 	return io.EOF
+}
+
+// prove compares an archive that went by to its end with what its directory is to be (zero: any, or none), and its frames, by a hash over
+// the digests of all, with those that the index vouches for.
+func (c *chain) prove(directory [sha256.Size]byte, frames hash.Hash) error {
+	whatever := directory == [sha256.Size]byte{}
+	switch {
+	case whatever && !c.ended:
+		return nil
+	case !c.ended:
+		return fmt.Errorf("read index: %w", errNoTrailer)
+	case !whatever && c.digest != directory:
+		return fmt.Errorf("it is another one: the digest of its directory is %x, and was %x when it was written", c.digest, directory)
+	case !bytes.Equal(c.vouched.Sum(nil), frames.Sum(nil)):
+		return errors.New("frames of it are not what they were when they were written, by their digests")
+	}
+	return nil
 }

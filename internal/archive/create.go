@@ -33,11 +33,10 @@ type Options struct {
 
 // Summary is what went into an archive.
 type Summary struct {
-	Entries int64    // members of the tar, the root included
-	Bytes   int64    // of file data, without holes, each hard link counted once
-	Plain   int64    // bytes of the tar
-	Stored  int64    // bytes written
-	SHA256  [32]byte // of the bytes written
+	Entries int64 // members of the tar, the root included
+	Bytes   int64 // of file data, without holes, each hard link counted once
+	Plain   int64 // bytes of the tar
+	Stored  int64 // bytes written
 
 	// Directory is the SHA-256 of the index's directory, which has those of all else: it vouches for whatever part of the archive
 	// is read later.

@@ -27,7 +27,7 @@ func splitterOf(t testing.TB, data []byte) *splitter {
 	d, err := newDecoder(1)
 	must(t, err)
 	t.Cleanup(d.Close)
-	return &splitter{in: bufio.NewReader(bytes.NewReader(data)), chain: chain{codec: c, decoder: d}}
+	return &splitter{in: bufio.NewReader(bytes.NewReader(data)), chain: newChain(c, d)}
 }
 
 // ends are the offsets at which data frames of an archive end.
@@ -54,7 +54,7 @@ func TestACutOrLengthenedArchiveIsAnError(t *testing.T) {
 	write(t, src, map[string]string{"a": "1", "large": strings.Repeat("x", 2*frameSize+10), "z": "2"})
 	whole, _ := archived(t, src, Options{Level: Fastest})
 	read := func(data []byte) error {
-		listing := List(t.Context(), bytes.NewReader(data), nil, func(Entry) error { return nil })
+		listing := List(t.Context(), bytes.NewReader(data), [32]byte{}, nil, func(Entry) error { return nil })
 		_, extracting := Extract(t.Context(), bytes.NewReader(data), t.TempDir(), ExtractOptions{})
 		if (listing == nil) != (extracting == nil) {
 			t.Errorf("listing gives %v, extracting %v", listing, extracting)
@@ -95,6 +95,40 @@ func TestACutOrLengthenedArchiveIsAnError(t *testing.T) {
 	}
 }
 
+// What was changed on purpose, with each checksum of zstd made right again, is betrayed by the digests that the manifest vouches for.
+func TestAnotherArchiveIsNotTheOneThatWasWritten(t *testing.T) {
+	src := t.TempDir()
+	write(t, src, map[string]string{"a": "1", "large": strings.Repeat("x", 2*frameSize+10), "z": "2"})
+	whole, sum := archived(t, src, Options{Level: None})
+	other, otherSum := archived(t, t.TempDir(), Options{})
+	frames := ends(t, whole)
+	forged := slices.Clone(whole)
+	copy(forged[frames[0]:frames[1]], framed(bytes.Repeat([]byte("y"), frameSize)))
+	for name, c := range map[string]struct {
+		data      []byte
+		directory [32]byte
+		sound     bool
+	}{
+		"the archive":                           {whole, sum.Directory, true},
+		"any archive":                           {whole, [32]byte{}, true},
+		"another archive":                       {other, sum.Directory, false},
+		"that of another manifest":              {whole, otherSum.Directory, false},
+		"an archive that has lost its index":    {whole[:frames[len(frames)-1]], sum.Directory, false},
+		"an archive without an index":           {whole[:frames[len(frames)-1]], [32]byte{}, true},
+		"other contents":                        {forged, sum.Directory, false},
+		"other contents, of whatever directory": {forged, [32]byte{}, false},
+	} {
+		dst := t.TempDir()
+		_, extracting := Extract(t.Context(), bytes.NewReader(c.data), dst, ExtractOptions{Directory: c.directory})
+		listing := List(t.Context(), bytes.NewReader(c.data), c.directory, nil, func(Entry) error { return nil })
+		for what, err := range map[string]error{"extracting": extracting, "listing": listing} {
+			if (err == nil) != c.sound || err != nil && !errors.Is(err, ErrDamaged) {
+				t.Errorf("%s, %s: %v", name, what, err)
+			}
+		}
+	}
+}
+
 func TestNoDamageChangesWhatIsRead(t *testing.T) {
 	src := t.TempDir()
 	write(t, src, map[string]string{"a": "1", "b": strings.Repeat("words and words ", 20000)})
@@ -113,7 +147,7 @@ func TestNoDamageChangesWhatIsRead(t *testing.T) {
 
 // plainOf is the plain stream of an archive.
 func plainOf(t testing.TB, data []byte) (plain []byte, err error) {
-	err = unpack(t.Context(), bytes.NewReader(data), func(_ context.Context, r *tarReader) error {
+	err = unpack(t.Context(), bytes.NewReader(data), proof{}, func(_ context.Context, r *tarReader) error {
 		for {
 			piece, err := r.plain.some(frameSize)
 			if err == io.EOF {
@@ -245,7 +279,7 @@ func FuzzRead(f *testing.F) {
 	f.Add(out.Bytes())
 	f.Add(framed(make([]byte, 2*tarBlock)))
 	f.Fuzz(func(t *testing.T, stored []byte) {
-		_ = List(t.Context(), bytes.NewReader(stored), nil, func(e Entry) error {
+		_ = List(t.Context(), bytes.NewReader(stored), [32]byte{}, nil, func(e Entry) error {
 			if filepath.IsAbs(e.Path) || !filepath.IsLocal(e.Path) || e.Size < 0 {
 				t.Errorf("entry %+v", e)
 			}

@@ -119,7 +119,7 @@ func (r *Reader) walk(ctx context.Context, all []*blockInfo) iter.Seq2[*Indexed,
 				return
 			}
 			if err != nil {
-				yield(nil, err)
+				yield(nil, damaged(err))
 				return
 			}
 		}

@@ -18,6 +18,10 @@ type ExtractOptions struct {
 	// folders above what is taken are made as the archive has them, but left alone if they exist.
 	Paths []string
 
+	// Directory is the SHA-256 of the directory that the archive must have, as in the Summary of Create; zero lets it be any archive.
+	// A Reader has its own.
+	Directory [32]byte
+
 	// KeepGoing restores what can be read of a damaged archive, reports what is hit, and gives ErrDamaged after that. Of a file
 	// whose contents are hit, zeros are in the place of those.
 	KeepGoing bool
@@ -43,7 +47,7 @@ func Extract(ctx context.Context, r io.Reader, dir string, o ExtractOptions) (Re
 	if err != nil {
 		return Report{}, fmt.Errorf("extract: %w", err)
 	}
-	err = unpack(ctx, r, func(ctx context.Context, t *tarReader) error {
+	err = unpack(ctx, r, proof{o.Directory, o.KeepGoing}, func(ctx context.Context, t *tarReader) error {
 		if o.KeepGoing {
 			return newSalvage(x, t).stream(ctx)
 		}

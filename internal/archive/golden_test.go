@@ -40,7 +40,7 @@ func TestTheGoldenArchiveStaysReadable(t *testing.T) {
 		t.Errorf("verify: %v, %v", damage, err)
 	}
 	n := 0
-	must(t, List(t.Context(), bytes.NewReader(data), nil, func(Entry) error {
+	must(t, List(t.Context(), bytes.NewReader(data), [32]byte{}, nil, func(Entry) error {
 		n++
 		return nil
 	}))

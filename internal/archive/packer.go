@@ -2,9 +2,7 @@ package archive
 
 import (
 	"context"
-	"crypto/sha256"
 	"fmt"
-	"hash"
 	"io"
 )
 
@@ -74,18 +72,14 @@ func (p *packer) zeros(ctx context.Context, n int64) error {
 
 // stored is what has been written of an archive.
 type stored struct {
-	to     io.Writer
-	size   int64
-	digest hash.Hash
+	to   io.Writer
+	size int64
 }
-
-func newStored(to io.Writer) *stored { return &stored{to: to, digest: sha256.New()} }
 
 func (s *stored) write(p []byte) error {
 	if _, err := s.to.Write(p); err != nil {
 		return fmt.Errorf("write archive: %w", err)
 	}
-	s.digest.Write(p)
 	s.size += int64(len(p))
 	return nil
 }

@@ -51,7 +51,7 @@ func Open(ctx context.Context, src Source, size int64, o ReaderOptions) (*Reader
 	own, err := openOrigin(ctx, src, size, c, d)
 	if err != nil {
 		d.Close()
-		return nil, fmt.Errorf("open archive: %w", err)
+		return nil, fmt.Errorf("open archive: %w", damaged(err))
 	}
 	return &Reader{
 		own: own, o: o, decoder: d, others: make(map[int]*origin),

@@ -69,7 +69,7 @@ func agree(t testing.TB, dir string, data []byte) {
 	t.Helper()
 	r := reader(t, data)
 	var want []Entry
-	must(t, List(t.Context(), bytes.NewReader(data), nil, func(e Entry) error {
+	must(t, List(t.Context(), bytes.NewReader(data), [32]byte{}, nil, func(e Entry) error {
 		want = append(want, e)
 		return nil
 	}))

@@ -10,15 +10,6 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// ErrDamaged says that not all could be read of an archive that was to be restored as far as possible.
-var ErrDamaged = errors.New("archive is damaged")
-
-// damagedError is why an entry cannot be restored, when damage is to be passed over.
-type damagedError struct{ err error }
-
-func (e *damagedError) Error() string { return e.err.Error() }
-func (e *damagedError) Unwrap() error { return e.err }
-
 // salvage restores what can be read of a damaged archive. Zeros stand for each frame that is damaged, since its size is known, so that what
 // comes after it is found.
 type salvage struct {
@@ -91,7 +82,7 @@ func (s *salvage) stream(ctx context.Context) error {
 			return nil
 		}
 		if err != nil { // what came before it is restored
-			return fmt.Errorf("%w: %w", ErrDamaged, err)
+			return damaged(err)
 		}
 		if err := s.member(ctx, m); err != nil {
 			return err

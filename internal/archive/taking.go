@@ -69,7 +69,7 @@ func newTaking(dir string, w io.Writer, o Options) (*Taking, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := newPress(f, workers, newStored(w), index)
+	p := newPress(f, workers, &stored{to: w}, index)
 	data := &dataReader{pace: pacer{limit: o.ReadLimit}, tell: o.Progress}
 	t := &Taking{dir: dir, index: index, press: p, pack: &direct{packer{line: p.line}, data}}
 	if o.Clones != "" {
@@ -100,7 +100,6 @@ func (t *Taking) Finish(ctx context.Context) (Summary, error) {
 	}
 	s := t.sum
 	s.Plain, s.Stored = t.pack.plain, t.press.out.size
-	t.press.out.digest.Sum(s.SHA256[:0])
 	s.Directory = t.index.digest
 	return s, nil
 }

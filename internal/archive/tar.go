@@ -31,9 +31,10 @@ func (t *tarReader) next() (*member, error) {
 		return nil, fmt.Errorf("read member header: %w", err)
 	}
 	if t.block == [tarBlock]byte{} {
-		return nil, t.end()
+		return nil, damaged(t.end())
 	}
-	return t.member()
+	m, err := t.member()
+	return m, damaged(err)
 }
 
 // member gives the member of which the first block is at hand.
@@ -59,7 +60,7 @@ func (t *tarReader) data(n int64) ([]byte, error) {
 	}
 	p, err := t.plain.some(min(n, t.left))
 	if err != nil {
-		return nil, unexpected(err)
+		return nil, damaged(unexpected(err))
 	}
 	t.left -= int64(len(p))
 	return p, nil
@@ -68,10 +69,11 @@ func (t *tarReader) data(n int64) ([]byte, error) {
 // sparse reads the map of the current member, which is a sparse file of which no data has been taken. What data gives afterwards are the
 // bytes of its segments.
 func (t *tarReader) sparse(m *member) (segments, error) {
-	return readMap(m.Size, m.stored, func(dst []byte) error {
+	all, err := readMap(m.Size, m.stored, func(dst []byte) error {
 		t.left -= int64(len(dst))
 		return t.plain.full(dst)
 	})
+	return all, damaged(err)
 }
 
 func (t *tarReader) end() error {

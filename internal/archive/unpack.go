@@ -3,6 +3,7 @@ package archive
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -11,10 +12,11 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// unpack decompresses an archive on all processors and lets read take the tar from it.
+// unpack decompresses an archive on all processors and lets read take the tar from it, to its end. What came out of it is what was
+// written once unpack gives no error; but read may pass over damage, and say so itself, when there is nothing to prove.
 //
 // Other than a zstd stream in general, this one can be taken apart without decompressing, as blocks say how long they are.
-func unpack(ctx context.Context, r io.Reader, read func(context.Context, *tarReader) error) error {
+func unpack(ctx context.Context, r io.Reader, p proof, read func(context.Context, *tarReader) error) error {
 	workers := workersOr(0)
 	d, err := newDecoder(workers)
 	if err != nil {
@@ -25,20 +27,32 @@ func unpack(ctx context.Context, r io.Reader, read func(context.Context, *tarRea
 	if err != nil {
 		return err
 	}
-	f := startFlow(ctx, workers, func(ctx context.Context, l *line) {
-		s := splitter{in: bufio.NewReaderSize(r, 256<<10), chain: chain{codec: c, decoder: d}}
-		s.split(ctx, l)
-	}, func(b *block) {
+	s := splitter{in: bufio.NewReaderSize(blamedReader{io.NopCloser(r)}, 256<<10), chain: newChain(c, d)}
+	f := startFlow(ctx, workers, func(ctx context.Context, l *line) { s.split(ctx, l) }, func(b *block) {
 		if b.err == nil {
+			b.digest = sha256.Sum256(b.stored)
 			b.plain, b.err = d.DecodeAll(b.stored, b.plain)
 		}
 	})
 	defer f.close()
-	err = read(ctx, &tarReader{plain: f.plain})
+	t := &tarReader{plain: f.plain}
+	frames := sha256.New()
+	t.plain.meet = func(b *block) { frames.Write(b.digest[:]) }
+	err = read(ctx, t)
 	if err != nil && ctx.Err() != nil { // which also looks like the end of the stream
 		return context.Cause(ctx)
 	}
+	if err == nil && !p.none {
+		f.close()
+		err = damaged(s.chain.prove(p.directory, frames))
+	}
 	return err
+}
+
+// proof says what an archive that is read as a stream must be.
+type proof struct {
+	directory [sha256.Size]byte // digest of its directory; zero: any, or none
+	none      bool              // it may be anything
 }
 
 // splitter takes a stored stream apart.
@@ -70,11 +84,11 @@ func (s *splitter) split(ctx context.Context, l *line) {
 func (s *splitter) next(b *block) error {
 	for {
 		start, err := s.in.Peek(zstd.HeaderMaxSize)
-		if len(start) == 0 {
-			if err == io.EOF {
-				return s.chain.end()
-			}
+		if err != nil && err != io.EOF {
 			return err
+		}
+		if len(start) == 0 {
+			return s.chain.end()
 		}
 		var h zstd.Header
 		if err := h.Decode(start); err != nil {
@@ -169,7 +183,7 @@ func (p *plainReader) some(n int64) ([]byte, error) {
 			p.meet(b)
 		}
 		if b.err != nil {
-			return nil, fmt.Errorf("decompress archive: %w", b.err)
+			return nil, fmt.Errorf("decompress archive: %w", damaged(b.err))
 		}
 		p.cur, p.rest = b, b.plain
 	}
@@ -185,7 +199,7 @@ func (p *plainReader) full(dst []byte) error {
 	for len(dst) > 0 {
 		got, err := p.some(int64(len(dst)))
 		if err != nil {
-			return unexpected(err)
+			return damaged(unexpected(err))
 		}
 		dst = dst[copy(dst, got):]
 	}
@@ -196,7 +210,7 @@ func (p *plainReader) skip(n int64) error {
 	for n > 0 {
 		got, err := p.some(n)
 		if err != nil {
-			return unexpected(err)
+			return damaged(unexpected(err))
 		}
 		n -= int64(len(got))
 	}

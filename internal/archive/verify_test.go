@@ -255,7 +255,7 @@ func leaningArchive(t testing.TB, base, plain []byte, up int64) []byte {
 		}))
 	}
 	var buf bytes.Buffer
-	out := newStored(&buf)
+	out := &stored{to: &buf}
 	framer, err := newFramer(Fastest, 1)
 	must(t, err)
 	for rest := plain[:up]; len(rest) > 0; {

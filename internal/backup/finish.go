@@ -2,7 +2,6 @@ package backup
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -75,8 +74,7 @@ func (r *Runner) manifest(one *reading, sum archive.Summary) snapshot.Manifest {
 		Program: r.Identity.Program,
 		Quiesce: one.volume.Quiesce.Value.String(),
 		Archives: []snapshot.Archive{{
-			ID: ref.ID, Size: sum.Stored, SHA256: hex.EncodeToString(sum.SHA256[:]), Plain: sum.Plain,
-			Directory: hex.EncodeToString(sum.Directory[:]),
+			ID: ref.ID, Size: sum.Stored, Plain: sum.Plain, Directory: sum.Directory,
 		}},
 		Contents: snapshot.Contents{
 			Entries: sum.Entries, Bytes: sum.Bytes, Vanished: sum.Vanished, Resized: sum.Resized, Sockets: sum.Sockets,

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"slices"
 	"strings"
@@ -30,10 +29,9 @@ func manifest(volume string, day int) snapshot.Manifest {
 	if err != nil {
 		panic(err)
 	}
-	sum := sha256.Sum256([]byte(id))
 	return snapshot.Manifest{
 		Format: snapshot.Format, ID: id, Host: host, Volume: volume, Taken: taken, Quiesce: "pause", Grade: snapshot.Frozen,
-		Archives: []snapshot.Archive{{ID: id, Size: int64(len(id)), SHA256: hex.EncodeToString(sum[:])}},
+		Archives: []snapshot.Archive{{ID: id, Size: int64(len(id)), Directory: sha256.Sum256([]byte(id))}},
 	}
 }
 

@@ -2,7 +2,6 @@ package catalog
 
 import (
 	"context"
-	"encoding/hex"
 	"fmt"
 	"io"
 
@@ -25,10 +24,10 @@ func (c *Catalog) Open(ctx context.Context, m snapshot.Manifest) (*archive.Reade
 	if err != nil {
 		return nil, fmt.Errorf("snapshot %s: %w", m.ID, err)
 	}
-	if got := r.Contents().Directory; hex.EncodeToString(got[:]) != own.Directory {
+	if got := r.Contents().Directory; got != own.Directory {
 		r.Close()
-		return nil, fmt.Errorf("snapshot %s: its archive is another one than the manifest speaks of: the digest of its directory is %x, and was %s",
-			m.ID, got, own.Directory)
+		return nil, fmt.Errorf("snapshot %s: %w: it is another one than the manifest speaks of: the digest of its directory is %x, and was %x",
+			m.ID, archive.ErrDamaged, got, own.Directory)
 	}
 	return r, nil
 }

@@ -15,7 +15,7 @@ type delivery struct {
 }
 
 func (r *Runner) delivery(req Request) delivery {
-	d := delivery{req, archive.ExtractOptions{Paths: req.Paths}}
+	d := delivery{req, archive.ExtractOptions{Paths: req.Paths, Directory: req.Snapshot.Archives[0].Directory}}
 	if r.Progress != nil {
 		d.o.Progress = func(written int64) { r.Progress(written, req.Snapshot.Contents.Bytes) }
 	}
@@ -59,9 +59,6 @@ func (d delivery) Send(ctx context.Context, to func(io.Reader, archive.ExtractOp
 	}
 	defer from.Close()
 	report, err := to(from, d.o)
-	if err != nil {
-		err = from.explain(ctx, err)
-	}
 	return report, d.named(err)
 }
 

@@ -145,27 +145,19 @@ func List(ctx context.Context, req Request, each func(archive.Entry) error) erro
 		return err
 	}
 	defer from.Close()
-	if err := archive.List(ctx, from, req.Paths, each); err != nil {
-		return fmt.Errorf("list snapshot %s: %w", req.Snapshot.ID, from.explain(ctx, err))
+	if err := archive.List(ctx, from, req.Snapshot.Archives[0].Directory, req.Paths, each); err != nil {
+		return fmt.Errorf("list snapshot %s: %w", req.Snapshot.ID, err)
 	}
 	return nil
 }
 
 // open opens the snapshot's archive. One that is gone although its manifest is there is the worst of damages.
-func open(ctx context.Context, req Request) (*verified, error) {
-	r, err := fetch(ctx, req)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: it is gone: %w", ErrDamaged, err)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return newVerified(r, req.Snapshot.Archives[0]), nil
-}
-
-// fetch gives the snapshot's archive as it is.
-func fetch(ctx context.Context, req Request) (io.ReadCloser, error) {
+func open(ctx context.Context, req Request) (io.ReadCloser, error) {
 	ref := req.Snapshot.Ref()
 	ref.ID = req.Snapshot.Archives[0].ID
-	return req.From.OpenArchive(ctx, ref, 0, -1)
+	r, err := req.From.OpenArchive(ctx, ref, 0, -1)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w: it is gone: %w", archive.ErrDamaged, err)
+	}
+	return r, err
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // Salvage restores what can be read of a damaged archive into an empty folder, which is made if need be. What the damage hits is in the
-// result's report, and the error is ErrDamaged then, beside the result. An archive that is sound is restored as by ToDir.
+// result's report, and the error is archive.ErrDamaged then, beside the result. An archive that is sound is restored as by ToDir.
 func (r *Runner) Salvage(ctx context.Context, req Request, dir string) (Result, error) {
 	made, err := makeDir(dir)
 	if err != nil {
@@ -57,7 +57,7 @@ func (s *salvage) extract(ctx context.Context, dir string) (archive.Report, erro
 	if _, unread := errors.AsType[*archive.SourceError](err); unread || ctx.Err() != nil {
 		return archive.Report{}, err
 	}
-	from, err := fetch(ctx, s.req)
+	from, err := open(ctx, s.req)
 	if err != nil {
 		return archive.Report{}, err
 	}
@@ -69,5 +69,5 @@ func damaged(req Request, err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("restore snapshot %s: %w: what it does not hit was restored: %w", req.Snapshot.ID, ErrDamaged, err)
+	return fmt.Errorf("restore snapshot %s: %w (what it does not hit was restored)", req.Snapshot.ID, err)
 }

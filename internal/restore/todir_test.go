@@ -29,9 +29,9 @@ func TestToDir(t *testing.T) {
 		"filled as it was empty":           {there: tree{}, ask: func(r *restore.Request) { r.IfEmpty = true }},
 		"parts that the snapshot has not":  {ask: func(r *restore.Request) { r.Paths = []string{"nope/**"} }, want: restore.ErrNothing},
 		"more than the disk can hold":      {there: tree{}, ask: func(r *restore.Request) { r.Snapshot.Archives[0].Plain = 1 << 62 }, want: syscall.ENOSPC},
-		"an archive that is gone":          {ask: func(r *restore.Request) { r.Snapshot.Archives[0].ID = "20261123T030000Z-00000000" }, want: restore.ErrDamaged},
+		"an archive that is gone":          {ask: func(r *restore.Request) { r.Snapshot.Archives[0].ID = "20261123T030000Z-00000000" }, want: archive.ErrDamaged},
 		"a pattern that is none":           {ask: func(r *restore.Request) { r.Paths = []string{""} }, want: errAny},
-		"an archive of another's manifest": {ask: func(r *restore.Request) { r.Snapshot.Archives[0].SHA256 = "ff" }, want: restore.ErrDamaged},
+		"an archive of another's manifest": {ask: func(r *restore.Request) { r.Snapshot.Archives[0].Directory[3] ^= 1 }, want: archive.ErrDamaged},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -142,7 +142,7 @@ func TestDamageIsFoundAndNothingOfItStays(t *testing.T) {
 			_, inPlace := w.runner.InPlace(t.Context(), w.request, old)
 			list := restore.List(t.Context(), w.request, func(archive.Entry) error { return nil })
 			for what, err := range map[string]error{"to a folder": toDir, "to a volume": toVolume, "in place": inPlace, "listing": list} {
-				if !errors.Is(err, restore.ErrDamaged) {
+				if !errors.Is(err, archive.ErrDamaged) {
 					t.Errorf("%s: %v", what, err)
 				}
 			}

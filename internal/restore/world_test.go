@@ -3,7 +3,6 @@ package restore_test
 import (
 	"bytes"
 	"context"
-	"encoding/hex"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -74,7 +73,7 @@ func (w *world) takeSnapshot(t *testing.T) snapshot.Manifest {
 	var buf bytes.Buffer
 	sum, err := archive.Create(t.Context(), w.source, &buf, archive.Options{})
 	must(t, err)
-	m.Archives = []snapshot.Archive{{ID: m.ID, Size: sum.Stored, SHA256: hex.EncodeToString(sum.SHA256[:]), Plain: sum.Plain, Directory: hex.EncodeToString(sum.Directory[:])}}
+	m.Archives = []snapshot.Archive{{ID: m.ID, Size: sum.Stored, Plain: sum.Plain, Directory: sum.Directory}}
 	m.Contents = snapshot.Contents{Entries: sum.Entries, Bytes: sum.Bytes}
 	must(t, w.store.Put(t.Context(), m.Ref().Key(snapshot.ArchiveKind), &buf))
 	return m

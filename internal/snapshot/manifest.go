@@ -65,13 +65,24 @@ type Hook struct {
 
 // Archive is one stored archive, in the folder of the snapshot's volume.
 type Archive struct {
-	ID     ID     `json:"id"`     // of the snapshot that wrote it
-	Size   int64  `json:"size"`   // bytes as stored
-	SHA256 string `json:"sha256"` // of the bytes as stored, hexadecimal
-	Plain  int64  `json:"plain"`  // bytes of the tar stream in it
+	ID        ID     `json:"id"`        // of the snapshot that wrote it
+	Size      int64  `json:"size"`      // bytes as stored
+	Plain     int64  `json:"plain"`     // bytes of the tar stream in it
+	Directory Digest `json:"directory"` // of the directory in its index, which vouches for all of it and for any part that is read alone
+}
 
-	// Directory is the SHA-256 of the directory in its index, hexadecimal. It vouches for any part that is read alone.
-	Directory string `json:"directory,omitempty"`
+// Digest is a SHA-256; zero is none. As text it is hexadecimal.
+type Digest [32]byte
+
+// MarshalText gives the digest in hexadecimal digits.
+func (d Digest) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, d[:]), nil }
+
+// UnmarshalText takes all of a digest's hexadecimal digits.
+func (d *Digest) UnmarshalText(text []byte) error {
+	if n, err := hex.Decode(d[:], text[:min(len(text), 2*len(d))]); err != nil || n < len(d) || len(text) > 2*len(d) {
+		return fmt.Errorf("%.80q is not a SHA-256 digest", text)
+	}
+	return nil
 }
 
 // Contents counts what is in a snapshot, and what went otherwise than it should while it was read.
@@ -190,11 +201,8 @@ func (a Archive) check() error {
 	if _, err := ParseID(string(a.ID)); err != nil {
 		return fmt.Errorf("archive: %w", err)
 	}
-	if sum, err := hex.DecodeString(a.SHA256); err != nil || len(sum) != 32 {
-		return fmt.Errorf("archive %s: %q is not a SHA-256 digest", a.ID, a.SHA256)
-	}
-	if sum, err := hex.DecodeString(a.Directory); err != nil || len(sum) != 32 && len(sum) != 0 {
-		return fmt.Errorf("archive %s: %q is not the SHA-256 digest of a directory", a.ID, a.Directory)
+	if a.Directory == (Digest{}) {
+		return fmt.Errorf("archive %s: it does not say the digest of its directory", a.ID)
 	}
 	if a.Size < 0 || a.Plain < 0 {
 		return fmt.Errorf("archive %s: a size is negative", a.ID)

@@ -91,7 +91,7 @@ func manifest() snapshot.Manifest {
 	return snapshot.Manifest{
 		Format: snapshot.Format, ID: "20261123T030000Z-5f0c2a9e", Host: "web1", Owner: "o", Volume: "app", Taken: taken,
 		Quiesce: "pause", Grade: snapshot.Frozen, Held: []snapshot.Held{{Container: "db", Milliseconds: 12}, {Container: "app", Milliseconds: 15}},
-		Archives: []snapshot.Archive{{ID: "20261123T030000Z-5f0c2a9e", Size: 10, SHA256: strings.Repeat("ab", 32), Plain: 99}},
+		Archives: []snapshot.Archive{{ID: "20261123T030000Z-5f0c2a9e", Size: 10, Plain: 99, Directory: snapshot.Digest{31: 0xab}}},
 		Contents: snapshot.Contents{Entries: 3, Bytes: 50},
 	}
 }
@@ -136,7 +136,7 @@ func TestAManifestThatIsNotBelieved(t *testing.T) {
 		"with an unknown grade":  func(m *snapshot.Manifest) { m.Grade = "perfect" },
 		"without an archive":     func(m *snapshot.Manifest) { m.Archives = nil },
 		"with a path as archive": func(m *snapshot.Manifest) { m.Archives[0].ID = "../../etc/passwd" },
-		"with a short digest":    func(m *snapshot.Manifest) { m.Archives[0].SHA256 = "abcd" },
+		"without a digest":       func(m *snapshot.Manifest) { m.Archives[0].Directory = snapshot.Digest{} },
 		"with a negative size":   func(m *snapshot.Manifest) { m.Archives[0].Size = -1 },
 	}
 	for name, change := range change {
