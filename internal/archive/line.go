@@ -88,6 +88,7 @@ func (l *line) work(do func(*block)) {
 	for b := range l.todo {
 		do(b)
 		b.done <- struct{}{}
+		runtime.Gosched() // producer and consumer have little to do and go first, or else the other workers wait for them
 	}
 }
 
