@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/backupd/backupd/internal/snapshot"
+	"github.com/backupd/backupd/internal/targets"
 )
 
 // PutArchive stores the archive of a snapshot that is not committed yet.
@@ -20,6 +21,19 @@ func (c *Catalog) PutArchive(ctx context.Context, ref snapshot.Ref, r io.Reader)
 		return fmt.Errorf("store archive %s: %w", ref.ID, err)
 	}
 	return nil
+}
+
+// DraftArchive begins the archive of a snapshot that is not committed yet, where it can be read while it is written. Elsewhere it is an
+// error for which errors.Is(err, errors.ErrUnsupported) holds.
+func (c *Catalog) DraftArchive(ctx context.Context, ref snapshot.Ref) (targets.Draft, error) {
+	err := errors.ErrUnsupported
+	if drafter, ok := c.store.(targets.Drafter); ok {
+		var d targets.Draft
+		if d, err = drafter.Draft(ctx, ref.Key(snapshot.ArchiveKind)); err == nil {
+			return d, nil
+		}
+	}
+	return nil, fmt.Errorf("store archive %s: %w", ref.ID, err)
 }
 
 // OpenArchive reads n bytes of an archive from the offset off; all from there on when n is negative.

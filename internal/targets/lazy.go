@@ -2,6 +2,7 @@ package targets
 
 import (
 	"context"
+	"errors"
 	"io"
 	"iter"
 	"sync"
@@ -41,6 +42,18 @@ func (l *LazyStore) Put(ctx context.Context, key string, r io.Reader) error {
 		return err
 	}
 	return store.Put(ctx, key, r)
+}
+
+// Draft is described at Drafter. A store that knows no drafts is errors.ErrUnsupported.
+func (l *LazyStore) Draft(ctx context.Context, key string) (Draft, error) {
+	store, err := l.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if d, ok := store.(Drafter); ok {
+		return d.Draft(ctx, key)
+	}
+	return nil, errors.ErrUnsupported
 }
 
 // Get is described at Store.

@@ -40,3 +40,22 @@ type Object struct {
 	Size     int64     // bytes
 	Modified time.Time // when it was put, by the store's clock
 }
+
+// Drafter is a Store whose objects can be read while they are being written, by whoever writes them.
+type Drafter interface {
+	// Draft begins an object. It fails as Put would, and with an error for which errors.Is(err, errors.ErrUnsupported) holds where
+	// writing takes longer than it does to a disk of this host.
+	Draft(ctx context.Context, key string) (Draft, error)
+}
+
+// Draft is an object in the making. Its bytes can be read by several goroutines at once, while it is written and until it is closed.
+type Draft interface {
+	io.Writer
+	io.ReaderAt
+
+	// Commit is the end of what Put does: the key exists only once it has returned nil. Nothing is written after it.
+	Commit(ctx context.Context) error
+
+	// Close ends the use of the draft. Of one that was not committed nothing is left.
+	Close() error
+}

@@ -36,17 +36,19 @@ func (s *Store) draft(root *os.Root, folder string) (*draft, error) {
 	}
 	d := &draft{dir: dir}
 	if !s.named {
-		d.File, err = root.OpenFile(folder, os.O_WRONLY|unix.O_TMPFILE, 0o440)
+		d.File, err = root.OpenFile(folder, os.O_RDWR|unix.O_TMPFILE, 0o440)
 	}
 	if s.named || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EISDIR) {
 		d.name = draftPrefix + rand.Text() + draftSuffix
-		d.File, err = root.OpenFile(path.Join(folder, d.name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o440)
+		d.File, err = root.OpenFile(path.Join(folder, d.name), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o440)
 	}
 	if err != nil {
 		return nil, errors.Join(err, dir.Close())
 	}
 	return d, nil
 }
+
+func (d *draft) named() bool { return d.name != "" }
 
 // publish gives the file its name, durably, and never replaces what has it already.
 func (d *draft) publish(name string) error {
@@ -64,7 +66,7 @@ func (d *draft) publish(name string) error {
 
 func (d *draft) rename(name string) error {
 	dir := int(d.dir.Fd())
-	if d.name == "" {
+	if !d.named() {
 		self := "/proc/self/fd/" + strconv.Itoa(int(d.Fd()))
 		return unix.Linkat(unix.AT_FDCWD, self, dir, name, unix.AT_SYMLINK_FOLLOW)
 	}
@@ -81,7 +83,7 @@ func (d *draft) rename(name string) error {
 // discard lets go of the file, and of its own name when it has one.
 func (d *draft) discard() error {
 	var err error
-	if d.name != "" {
+	if d.named() {
 		err = unix.Unlinkat(int(d.dir.Fd()), d.name, 0)
 	}
 	return errors.Join(err, d.Close(), d.dir.Close())
@@ -95,7 +97,7 @@ const abandoned = 24 * time.Hour
 // cannot be removed is only lost room, so that errors are no reason to fail.
 func (d *draft) sweep() {
 	here, err := d.Stat()
-	if err != nil || d.name == "" {
+	if err != nil || !d.named() {
 		return
 	}
 	entries, _ := d.dir.ReadDir(-1)

@@ -9,48 +9,122 @@ import (
 	"os"
 	"path"
 
-	"golang.org/x/sys/unix"
+	"github.com/backupd/backupd/internal/targets"
 )
 
 // Put is described at targets.Store.
-func (s *Store) Put(ctx context.Context, key string, r io.Reader) error {
-	if err := s.put(ctx, key, r); err != nil {
-		return fmt.Errorf("put %s in %s: %w", key, s.dir, err)
+func (s *Store) Put(ctx context.Context, key string, r io.Reader) (err error) {
+	o, err := s.begin(key)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, o.Close()) }()
+	if err := fill(ctx, &o.to, r); err != nil {
+		return o.failed(err)
+	}
+	return o.Commit(ctx)
+}
+
+// Draft is described at targets.Drafter. A file system on which files cannot be without a name (NFS, SMB, FAT) is taken for slower than
+// a disk of this host.
+func (s *Store) Draft(ctx context.Context, key string) (targets.Draft, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	o, err := s.begin(key)
+	if err != nil {
+		return nil, err
+	}
+	if o.draft.named() {
+		if err := o.Close(); err != nil {
+			return nil, err
+		}
+		return nil, o.failed(errors.ErrUnsupported)
+	}
+	return o, nil
+}
+
+// object is a targets.Draft.
+type object struct {
+	to    writer
+	draft *draft
+	root  *os.Root
+	key   string
+	store *Store
+}
+
+func (s *Store) begin(key string) (*object, error) {
+	o := &object{key: key, store: s}
+	if err := o.open(); err != nil {
+		return nil, o.failed(err)
+	}
+	return o, nil
+}
+
+func (o *object) open() (err error) {
+	if err := check(o.key); err != nil {
+		return err
+	}
+	if o.root, err = o.store.root(); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, o.root.Close())
+		}
+	}()
+	if _, err := o.root.Lstat(o.key); err == nil {
+		return fs.ErrExist // known before all was written for nothing
+	}
+	if err := o.root.MkdirAll(path.Dir(o.key), 0o750); err != nil {
+		return err
+	}
+	if o.draft, err = o.store.draft(o.root, path.Dir(o.key)); err != nil {
+		return err
+	}
+	o.draft.sweep()
+	o.to.f = o.draft.File
+	return nil
+}
+
+func (o *object) failed(err error) error {
+	return fmt.Errorf("put %s in %s: %w", o.key, o.store.dir, err)
+}
+
+// Write adds to the object.
+func (o *object) Write(p []byte) (int, error) {
+	n, err := o.to.Write(p)
+	if err != nil {
+		err = o.failed(err)
+	}
+	return n, err
+}
+
+// ReadAt reads what has been written, as io.ReaderAt says.
+func (o *object) ReadAt(p []byte, off int64) (int, error) { return o.to.ReadAt(p, off) }
+
+// Commit is described at targets.Draft.
+func (o *object) Commit(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return o.failed(context.Cause(ctx))
+	}
+	// Before the object: a folder may be there already and yet not be durable, when its maker crashed or is not that far.
+	err := syncAbove(o.root, path.Dir(o.key))
+	if err == nil {
+		err = o.draft.publish(path.Base(o.key))
+	}
+	if err != nil {
+		return o.failed(err)
 	}
 	return nil
 }
 
-func (s *Store) put(ctx context.Context, key string, r io.Reader) (err error) {
-	if err := check(key); err != nil {
-		return err
+// Close is described at targets.Draft.
+func (o *object) Close() error {
+	if err := errors.Join(o.draft.discard(), o.root.Close()); err != nil {
+		return o.failed(err)
 	}
-	root, err := s.root()
-	if err != nil {
-		return err
-	}
-	defer root.Close()
-	if _, err := root.Lstat(key); err == nil {
-		return fs.ErrExist // known before all of r was written for nothing
-	}
-	folder, name := path.Split(key)
-	folder = path.Clean(folder)
-	if err := root.MkdirAll(folder, 0o750); err != nil {
-		return err
-	}
-	d, err := s.draft(root, folder)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, d.discard()) }()
-	d.sweep()
-	if err := fill(ctx, d.File, r); err != nil {
-		return err
-	}
-	// Before the object: a folder may be there already and yet not be durable, when its maker crashed or is not that far.
-	if err := syncAbove(root, folder); err != nil {
-		return err
-	}
-	return d.publish(name)
+	return nil
 }
 
 // syncAbove makes the name of a folder durable, and those of the folders above it.
@@ -68,9 +142,8 @@ func syncAbove(root *os.Root, folder string) error {
 	return nil
 }
 
-// fill writes all of r to an empty file.
-func fill(ctx context.Context, f *os.File, r io.Reader) error {
-	w := &writer{f: f}
+// fill writes all of r.
+func fill(ctx context.Context, w io.Writer, r io.Reader) error {
 	buf := make([]byte, 1<<20)
 	for {
 		if ctx.Err() != nil {
@@ -86,38 +159,5 @@ func fill(ctx context.Context, f *os.File, r io.Reader) error {
 		if err != nil {
 			return err
 		}
-	}
-}
-
-const (
-	window = 8 << 20  // bytes that are sent to the disk at a time
-	lag    = 64 << 20 // bytes that the disk may be behind
-)
-
-// writer sends what it writes on to the disk as it goes, so that the final fsync is not one big stall, and drops it from the page cache
-// once the disk has it: an archive is not read soon, and should not push out what a database needs. It never waits for the disk, since
-// somebody's containers may hold still meanwhile.
-type writer struct {
-	f                  *os.File
-	off, sent, dropped int64
-}
-
-func (w *writer) Write(p []byte) (int, error) {
-	n, err := w.f.Write(p)
-	w.off += int64(n)
-	if w.off-w.sent >= window {
-		w.send()
-	}
-	return n, err
-}
-
-// send is advice: errors of the disk are told by the final fsync, and what is not on the disk yet is not dropped.
-func (w *writer) send() {
-	fd := int(w.f.Fd())
-	_ = unix.SyncFileRange(fd, w.sent, w.off-w.sent, unix.SYNC_FILE_RANGE_WRITE)
-	w.sent = w.off
-	if until := w.sent - lag; until > w.dropped {
-		_ = unix.Fadvise(fd, w.dropped, until-w.dropped, unix.FADV_DONTNEED)
-		w.dropped = until
 	}
 }
