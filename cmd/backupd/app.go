@@ -159,7 +159,6 @@ func (a *app) openTarget(t config.Target) backup.Target {
 		Name:    t.Name,
 		Check:   store.Check,
 		Catalog: catalog.New(store, a.cache(t), a.host),
-		Direct:  t.URL.Scheme == "file",
 	}
 }
 

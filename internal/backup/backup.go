@@ -39,7 +39,6 @@ type Target struct {
 	Name    string
 	Check   func(ctx context.Context) error // whether it could take a snapshot now; nil for not to be asked
 	Catalog *catalog.Catalog
-	Direct  bool // takes bytes as fast as a spool would, so that alone it needs none
 }
 
 // Identity is what goes into every manifest about who made it.
@@ -137,6 +136,7 @@ func (r *Runner) Run(ctx context.Context, job plan.Job) (results []Result) {
 		defer r.close(reading)
 		readings = append(readings, reading)
 	}
+	arrivals := expect(readings)
 	if len(readings) > 0 {
 		r.takeHeld(ctx, readings)
 	}
@@ -146,9 +146,7 @@ func (r *Runner) Run(ctx context.Context, job plan.Job) (results []Result) {
 		}
 		r.shut(reading)
 	}
-	for _, reading := range readings {
-		r.finish(ctx, reading)
-	}
+	r.finish(ctx, readings, arrivals)
 	r.awaitHealth(ctx, readings)
 	return results
 }
@@ -219,10 +217,21 @@ func (r *Runner) takeAll(ctx context.Context, hold quiesce.Holding, readings []*
 		case <-reading.Done():
 		}
 	})
+	var told sync.Once
+	defer told.Do(func() {}) // later a target may be as slow as it likes
 	taken := r.Now()
 	for _, one := range readings {
+		if one.volume.Quiesce.Value != quiesce.None {
+			one.stream.Full = func(slowest string) { told.Do(func() { r.heldLonger(one, slowest) }) }
+		}
 		one.fail(r.take(reading, ctx, one, taken))
 	}
+}
+
+// heldLonger says that a hold depends on a target's speed from now on.
+func (r *Runner) heldLonger(one *reading, slowest string) {
+	r.Log.Warn("the spool is full, so containers are held until a slow target has taken more", "volume", one.volume.Name, "target", slowest,
+		"spool", r.Spool.Dir, "limit", r.Spool.Limit, "hint", "raise BACKUPD_SPOOL_LIMIT, and leave that much room free")
 }
 
 // fail notes why a volume could not be read, if there is a reason.

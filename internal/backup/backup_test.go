@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/backupd/backupd/internal/backup"
 	"github.com/backupd/backupd/internal/engine"
@@ -91,24 +92,28 @@ func TestWithoutAnyTargetNoContainerIsTouched(t *testing.T) {
 }
 
 func TestWhenEveryTargetFailsLateEachSaysWhy(t *testing.T) {
-	direct := func(w *world) {
-		near := w.runner.Targets["near"]
-		near.Direct = true
-		w.runner.Targets["near"] = near
+	full := func(t *testing.T, w *world) { w.disk(t, "near", smallDisk(t, 1<<20)) }
+	alone := func(t *testing.T, w *world) {
+		full(t, w)
 		for i := range w.volumes {
 			w.volumes[i].Targets.Value = []string{"near"}
 		}
 	}
-	for name, prepare := range map[string]func(w *world){"through a spool": func(*world) {}, "without one": direct} {
+	for name, prepare := range map[string]func(t *testing.T, w *world){
+		"on the way": func(*testing.T, *world) {}, "on a disk": full, "on a disk alone": alone,
+	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, quiesce.Pause)
 				w.target("near", refusing)
 				w.target("far", refusing)
-				prepare(w)
+				prepare(t, w)
 				w.fill(t, "data", "large", 4<<20)
+				w.fill(t, "logs", "large", 4<<20)
 				for _, r := range w.backup(t.Context()) {
-					if r.Stored() || strings.Count(r.Failure().Error(), errRefused.Error()) != len(w.volumes[0].Targets.Value) {
+					said := r.Failure().Error()
+					told := strings.Count(said, errRefused.Error()) + strings.Count(said, unix.ENOSPC.Error())
+					if r.Stored() || r.Err != nil || told != len(w.volumes[0].Targets.Value) {
 						t.Errorf("volume %s: %v, want the reason of each target", r.Volume, r.Failure())
 					}
 				}

@@ -45,7 +45,10 @@ func TestEveryFault(t *testing.T) {
 
 // walk makes call number at fail, and tells whether there was one.
 func walk(t *testing.T, mode quiesce.Mode, kind faulttest.Kind, at int) (more bool) {
-	w := newWorld(t, mode)
+	return newWorld(t, mode).walk(t, kind, at)
+}
+
+func (w *world) walk(t *testing.T, kind faulttest.Kind, at int) (more bool) {
 	w.fill(t, "data", "large", 1<<17) // enough to be cloned where that can be
 	w.backup(t.Context())             // so that there is something that retention could wrongly remove
 	before := w.snapshots(t)

@@ -11,33 +11,67 @@ import (
 	"github.com/backupd/backupd/internal/snapshot"
 )
 
-// finish waits for a volume's uploads, commits its snapshot where the archive has come to lie, and applies retention there.
-func (r *Runner) finish(ctx context.Context, one *reading) {
-	one.stream.End(errors.New("the volume was not read")) // no effect on one that was
-	one.uploads.Wait()
-	result := one.result
-	if result.Manifest.ID == "" && result.Err != nil {
-		return // the uploads failed for no other reason
+// finish ends the runs of all volumes, on each target as soon as an archive has arrived there: none waits for a slower one.
+func (r *Runner) finish(ctx context.Context, readings []*reading, arrivals <-chan *sink) {
+	waiting := 0
+	for _, one := range readings {
+		one.stream.End(errors.New("the volume was not read")) // no effect on one that was
+		one.describe()
+		waiting += one.sent
 	}
-	m := &result.Manifest
+	for range waiting {
+		s := <-arrivals
+		s.outcome = r.conclude(ctx, s)
+	}
+	for _, one := range readings {
+		r.empty(one)
+		one.tell()
+	}
+}
+
+// unread tells that there is nothing to store, and that the uploads failed for no other reason.
+func (one *reading) unread() bool { return one.result.Manifest.ID == "" && one.result.Err != nil }
+
+// describe completes the manifest by what is known once containers were let go.
+func (one *reading) describe() {
+	m := &one.result.Manifest
+	if m.ID == "" {
+		return
+	}
 	m.Grade, m.Held = one.report.Grade, append([]snapshot.Held{}, one.report.Held...) // never null in JSON
 	m.Hooks = one.report.Hooks
 	if m.Grade == snapshot.Fuzzy && one.still {
 		m.Grade = snapshot.Still
 	}
-	for _, s := range one.sinks {
-		o := Outcome{Target: s.target.Name, Err: s.err}
-		if o.Err == nil {
-			o.Err = commit(ctx, s.target, *m)
-		}
-		if o.Err == nil {
-			r.Log.Info("snapshot stored", "volume", m.Volume, "snapshot", m.ID, "target", o.Target, "bytes", m.StoredBytes(), "grade", m.Grade)
-			o.Removed, o.Prune = r.Pruner.Prune(ctx, s.target, one.volume.Name, one.volume.Retention.Value)
-		}
-		result.Targets = append(result.Targets, o)
+}
+
+// conclude commits the snapshot whose archive has arrived on a target, and applies retention there.
+func (r *Runner) conclude(ctx context.Context, s *sink) Outcome {
+	o := Outcome{Target: s.target.Name, Err: s.err}
+	if s.reading.unread() {
+		return o
 	}
-	if m.ID != "" && !m.Good() {
-		result.Err = errors.Join(result.Err, notGood(one))
+	m, volume := s.reading.result.Manifest, s.reading.volume
+	if o.Err == nil {
+		o.Err = commit(ctx, s.target, m)
+	}
+	if o.Err == nil {
+		r.Log.Info("snapshot stored", "volume", m.Volume, "snapshot", m.ID, "target", o.Target, "bytes", m.StoredBytes(), "grade", m.Grade)
+		o.Removed, o.Prune = r.Pruner.Prune(ctx, s.target, volume.Name, volume.Retention.Value)
+	}
+	return o
+}
+
+// tell makes a result of what came of the targets.
+func (one *reading) tell() {
+	if one.unread() {
+		return
+	}
+	for _, s := range one.sinks {
+		one.result.Targets = append(one.result.Targets, s.outcome)
+	}
+	if one.result.Manifest.ID != "" && !one.result.Manifest.Good() {
+		one.result.Err = errors.Join(one.result.Err, notGood(one))
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"sync"
 	"time"
@@ -23,8 +22,10 @@ type reading struct {
 	folder   access.Folder
 	previous *snapshot.Manifest // newest good one on any target
 	sinks    []*sink
-	stream   stream
+	stream   *spool.Spool // the way from the archive's writer to the sinks
 	uploads  sync.WaitGroup
+	arrived  chan<- *sink            // gets each sink once its upload has ended
+	sent     int                     // uploads that were begun
 	abandon  context.CancelCauseFunc // ends the uploads
 	report   quiesce.Report
 	still    bool // it is proven that nothing moved
@@ -35,20 +36,6 @@ type reading struct {
 	taking access.Taking // nil until it has been taken
 	ref    snapshot.Ref
 	taken  time.Time
-}
-
-// sink is a target that takes part in a run.
-type sink struct {
-	target Target
-	from   io.ReadCloser
-	err    error // read after uploads
-}
-
-// stream is the way from the archive's writer to the sinks. End says that nothing more comes, and why when it is not the regular end.
-type stream interface {
-	io.Writer
-	End(err error)
-	Close() error
 }
 
 // prepare does what can be done before any container is touched: it asks which targets answer, and opens the volume.
@@ -70,7 +57,7 @@ func (r *Runner) prepare(ctx context.Context, v plan.Volume, result *Result, job
 		if one.previous == nil || previous != nil && previous.Taken.After(one.previous.Taken) {
 			one.previous = previous
 		}
-		one.sinks = append(one.sinks, &sink{target: target})
+		one.sinks = append(one.sinks, &sink{target: target, reading: one})
 	}
 	if len(one.sinks) == 0 {
 		return nil, errors.New("no target can take the snapshot")
@@ -92,7 +79,7 @@ func (r *Runner) open(ctx context.Context, one *reading, limit int64) (err error
 			limit -= one.ahead
 		}
 	}
-	if err := r.connect(one, limit); err != nil {
+	if one.stream, err = spool.New(r.Spool.Dir, limit); err != nil {
 		return errors.Join(err, one.folder.Close())
 	}
 	return nil
@@ -125,28 +112,6 @@ func ask(ctx context.Context, t Target, volume string) (newest *snapshot.Manifes
 	return newest, nil
 }
 
-// connect makes the stream from the archive to the sinks.
-func (r *Runner) connect(one *reading, limit int64) error {
-	if len(one.sinks) == 1 && one.sinks[0].target.Direct {
-		pr, pw := io.Pipe()
-		one.stream, one.sinks[0].from = pipe{pw}, pr
-		return nil
-	}
-	s, err := spool.New(r.Spool.Dir, limit, len(one.sinks))
-	if err != nil {
-		return err
-	}
-	one.stream = s
-	for i, from := range s.Readers() {
-		one.sinks[i].from = from
-	}
-	return nil
-}
-
-type pipe struct{ *io.PipeWriter }
-
-func (p pipe) End(err error) { p.CloseWithError(err) }
-
 // take takes what a volume holds right now, and needs its folder no more. Taking ends with ctx; the uploads, which it leaves running, with
 // uploading.
 func (r *Runner) take(ctx, uploading context.Context, one *reading, taken time.Time) error {
@@ -156,12 +121,7 @@ func (r *Runner) take(ctx, uploading context.Context, one *reading, taken time.T
 	}
 	ref := snapshot.Ref{Host: r.Identity.Host, Volume: one.volume.Name, ID: id}
 	uploading, one.abandon = context.WithCancelCause(uploading)
-	for _, s := range one.sinks {
-		one.uploads.Go(func() {
-			s.err = s.target.Catalog.PutArchive(uploading, ref, s.from)
-			s.from.Close() // so that a target that failed is not waited for
-		})
-	}
+	one.send(uploading, ref)
 	waiting := context.AfterFunc(ctx, func() { one.stream.End(context.Cause(ctx)) }) // for a target, perhaps
 	defer waiting()
 	one.ref, one.taken = ref, taken
@@ -193,7 +153,7 @@ func (one *reading) settle(ctx context.Context, err error) error {
 	switch {
 	case ctx.Err() != nil:
 		err = context.Cause(ctx) // whatever it made fail
-	case errors.Is(err, spool.ErrNoReader) || errors.Is(err, io.ErrClosedPipe):
+	case errors.Is(err, spool.ErrNoReader):
 		return nil // every target failed, and each says why
 	}
 	one.abandon(err)
@@ -227,6 +187,13 @@ func (r *Runner) shut(one *reading) {
 	one.folder = nil
 }
 
+// empty gives back the room of the stream, which is needed by nobody any more. Once is enough.
+func (r *Runner) empty(one *reading) {
+	if err := one.stream.Close(); err != nil {
+		r.Log.Warn("a spool was not closed well", "volume", one.volume.Name, "err", err)
+	}
+}
+
 // close gives back what the reading holds. It waits for uploads that a panic has left behind.
 func (r *Runner) close(one *reading) {
 	givenUp := errors.New("the run was given up")
@@ -236,6 +203,6 @@ func (r *Runner) close(one *reading) {
 	if one.taking != nil {
 		one.taking.Close()
 	}
-	one.stream.Close()
+	r.empty(one)
 	r.shut(one)
 }

@@ -31,7 +31,7 @@ type Config struct {
 	Parallel     int              `envconfig:"BACKUPD_PARALLEL" default:"1" want:"a whole number from 1 to 64" desc:"jobs at once"`
 	Compression  archive.Level    `envconfig:"BACKUPD_COMPRESSION" default:"fastest" desc:"none, fastest, default or better"`
 	ReadLimit    Bytes            `envconfig:"BACKUPD_READ_LIMIT" desc:"most bytes read per second, such as 100MiB; without it no limit"`
-	SpoolLimit   Bytes            `envconfig:"BACKUPD_SPOOL_LIMIT" desc:"most bytes that may wait on disk for slow targets; without it a fifth of the free space"`
+	SpoolLimit   Bytes            `envconfig:"BACKUPD_SPOOL_LIMIT" desc:"most bytes that may wait on disk for slow targets, where no target is on a disk of this host; without it a fifth of the free space"`
 	StateDir     string           `envconfig:"BACKUPD_STATE_DIR" default:"/var/lib/backupd" want:"an absolute path" desc:"folder for what is remembered, locks and spool"`
 	Overrides    string           `envconfig:"BACKUPD_OVERRIDES" want:"an absolute path" desc:"file of labels for volumes that exist already"`
 	LogLevel     slog.Level       `envconfig:"BACKUPD_LOG_LEVEL" default:"info" want:"debug, info, warn or error" desc:"debug, info, warn or error"`

@@ -1,39 +1,53 @@
 // Package spool lets one writer run ahead of several readers, so that containers need not hold still for as long as the slowest
 // target takes.
 //
-// A spool is a ring in an unlinked file: bytes that the slowest reader has not read yet lie in it, up to a limit. Beyond that the writer
-// waits, and so goes at the pace of the slowest reader. Nothing is left on disk when the process dies.
+// What is written goes into a draft, where there is one: a file that keeps everything, so that readers may be as far behind as they
+// like. Without one, or once it takes no more, it goes into a ring in an unlinked file: bytes that the slowest reader has not read yet
+// lie in it, up to a limit. Beyond that the writer waits, and so goes at the pace of the slowest reader. Nothing is left on disk when
+// the process dies.
 package spool
 
 import (
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
+	"math"
 	"os"
 	"sync"
 
 	"golang.org/x/sys/unix"
 )
 
-// ErrNoReader is what Write fails with once every reader was closed: nobody wants the rest.
+// ErrNoReader is what Write fails with once there is no draft and every reader was closed: nobody wants the rest.
 var ErrNoReader = errors.New("no reader is left")
 
 // Spool is a stream of bytes under way from one writer to its readers.
 type Spool struct {
-	file  *os.File
-	limit int64
+	// Full is told for which reader the writer has to wait, each time it does; nil for nobody to be told. It must not use the spool.
+	Full func(slowest string)
+
+	ring  *os.File
+	limit int64  // bytes
+	sum   uint32 // of what was written
 
 	mu      sync.Mutex
 	changed sync.Cond // any of what follows
-	base    int64     // position in the stream of the first byte of the file
+	base    int64     // position in the stream of the ring's first byte; what comes before is in the draft
 	written int64     // position in the stream
+	size    int64     // bytes of the ring that have been in use
 	ended   bool
 	err     error // why it ended; nil for the regular end
 	readers []*Reader
+
+	draft   Draft // nil without one, and once it is of no use any more
+	lacking error // why the draft does not have all of the stream
+	closing error // what came of closing it early
+	closed  bool
 }
 
-// New makes a spool that keeps at most limit bytes in dir, for the given number of readers.
-func New(dir string, limit int64, readers int) (*Spool, error) {
+// New makes a spool whose ring keeps at most limit bytes, in dir.
+func New(dir string, limit int64) (*Spool, error) {
 	if limit < 1 {
 		return nil, fmt.Errorf("make spool in %s: limit of %d bytes leaves no room", dir, limit)
 	}
@@ -44,34 +58,29 @@ func New(dir string, limit int64, readers int) (*Spool, error) {
 	if err := os.Remove(file.Name()); err != nil {
 		return nil, errors.Join(fmt.Errorf("make spool: %w", err), file.Close())
 	}
-	s := &Spool{file: file, limit: limit}
+	s := &Spool{ring: file, limit: limit}
 	s.changed.L = &s.mu
-	for range readers {
-		s.readers = append(s.readers, &Reader{spool: s})
-	}
 	return s, nil
 }
-
-// Readers are the readers of the spool; each gets the whole stream. Every one must be read to its end or closed.
-func (s *Spool) Readers() []*Reader { return s.readers }
 
 // piece is the most that is written by one call: a disk that is nearly full may refuse a large write whole.
 const piece = 256 << 10
 
-// Write adds to the stream, and waits while the spool is full. Where the disk is full before the limit is reached, the spool goes
+// Write adds to the stream, and waits while the ring is full. Where the disk is full before the limit is reached, the spool goes
 // on with the room that it has.
 func (s *Spool) Write(p []byte) (int, error) {
 	done := 0
 	for done < len(p) {
-		at, room, err := s.room()
+		to, room, err := s.room()
 		if err != nil {
 			return done, err
 		}
-		n, err := s.file.WriteAt(p[done:done+int(min(int64(len(p)-done), room, piece))], at)
+		n, err := to.Write(p[done : done+int(min(int64(len(p)-done), room, piece))])
+		s.sum = crc32.Update(s.sum, castagnoli, p[done:done+n])
 		done += n
 		s.advance(int64(n))
-		if errors.Is(err, unix.ENOSPC) {
-			err = s.shrink(err)
+		if err != nil {
+			err = s.mend(err)
 		}
 		if err != nil {
 			return done, fmt.Errorf("write to spool: %w", err)
@@ -80,64 +89,99 @@ func (s *Spool) Write(p []byte) (int, error) {
 	return done, nil
 }
 
-// room waits until there is some, and tells where in the file it is and how far it goes.
-func (s *Spool) room() (at, room int64, err error) {
+// castagnoli is what the sums of a stream are made with: readers compare theirs, as a disk that fails gives back what lay there before.
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// room waits until there is some, and tells where and how much.
+func (s *Spool) room() (to io.Writer, room int64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for {
-		slowest, any := s.slowest()
+		slowest := s.slowest()
 		switch {
 		case s.ended && s.err != nil:
-			return 0, 0, s.err
+			return nil, 0, s.err
 		case s.ended:
-			return 0, 0, errors.New("write to spool: it has ended")
-		case !any:
-			return 0, 0, ErrNoReader
-		case s.written-slowest < s.limit:
-			at = (s.written - s.base) % s.limit
-			return at, min(s.limit-(s.written-slowest), s.limit-at), nil
+			return nil, 0, errors.New("write to spool: it has ended")
+		case s.drafting():
+			return s.draft, math.MaxInt64, nil
+		case slowest == nil:
+			return nil, 0, ErrNoReader
 		}
-		s.changed.Wait()
+		if room := s.limit - (s.written - max(slowest.pos, s.base)); room > 0 {
+			at := (s.written - s.base) % s.limit
+			return io.NewOffsetWriter(s.ring, at), min(room, s.limit-at), nil
+		}
+		s.waitFor(slowest)
 	}
+}
+
+func (s *Spool) waitFor(slowest *Reader) {
+	if s.Full != nil {
+		s.Full(slowest.name)
+	}
+	s.changed.Wait()
 }
 
 func (s *Spool) advance(n int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.written += n
+	if s.drafting() {
+		s.base = s.written
+	}
+	s.size = max(s.size, min(s.written-s.base, s.limit))
 	s.changed.Broadcast()
 }
 
-// shrink makes do with the part of the file that could be written. What lies in it must have been read before its place can be used
-// anew. It gives back full when that part is nothing.
-func (s *Spool) shrink(full error) error {
+// mend finds a way to go on after a write that failed. Without one it gives back the reason.
+func (s *Spool) mend(failed error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	have := min(s.written-s.base, s.limit)
-	if have == 0 || have == s.limit {
+	switch {
+	case s.drafting():
+		s.lacking = failed // its own; the readers go on with the ring
+		s.letGo()
+		s.changed.Broadcast()
+		return nil
+	case errors.Is(failed, unix.ENOSPC):
+		return s.shrink(failed)
+	}
+	return failed
+}
+
+// shrink makes do with the part of the ring that could be written. What lies in it must have been read before its place can be used
+// anew. A draft may lie on the same disk: it goes by then, and what room that makes is tried first. Without any room it gives back full.
+func (s *Spool) shrink(full error) error {
+	drafted := s.draft != nil
+	if !drafted && (s.size == 0 || s.size == s.limit) {
 		return full
 	}
 	for {
-		slowest, any := s.slowest()
-		if s.ended || !any {
+		slowest := s.slowest()
+		if s.ended || slowest == nil {
 			return nil // room tells why
 		}
-		if slowest == s.written {
-			s.base, s.limit = s.written, have
-			return nil
+		if slowest.pos == s.written {
+			break
 		}
-		s.changed.Wait()
+		s.waitFor(slowest)
 	}
+	s.base = s.written
+	if !drafted {
+		s.limit = s.size
+	}
+	return nil
 }
 
-// slowest is the position of the reader that has most left to read.
-func (s *Spool) slowest() (pos int64, any bool) {
+// slowest is the reader that has most left to read; nil without any.
+func (s *Spool) slowest() (slowest *Reader) {
 	for _, r := range s.readers {
-		if !r.closed && (!any || r.pos < pos) {
-			pos, any = r.pos, true
+		if !r.closed && (slowest == nil || r.pos < slowest.pos) {
+			slowest = r
 		}
 	}
-	return pos, any
+	return slowest
 }
 
 // End says that nothing more will be written: readers get what is left and then io.EOF, or err at once when it is not nil. Only the first
@@ -151,68 +195,20 @@ func (s *Spool) End(err error) {
 	}
 }
 
-// Close gives the space back. Nothing may be read or written any more.
+// Close gives the space back, and closes the draft. Nothing may be read or written any more. Further calls do nothing.
 func (s *Spool) Close() error {
 	s.End(os.ErrClosed)
-	if err := s.file.Close(); err != nil {
-		return fmt.Errorf("close spool: %w", err)
-	}
-	return nil
-}
-
-// Reader reads the stream of a spool from its beginning.
-type Reader struct {
-	spool  *Spool
-	pos    int64 // guarded by the spool's lock, as is closed
-	closed bool
-}
-
-// Read waits for bytes that are not written yet.
-func (r *Reader) Read(p []byte) (int, error) {
-	if len(p) == 0 {
-		return 0, nil
-	}
-	at, n, err := r.next(int64(len(p)))
-	if err != nil {
-		return 0, err
-	}
-	m, err := r.spool.file.ReadAt(p[:n], at)
-	if err != nil {
-		return 0, fmt.Errorf("read from spool: %w", err)
-	}
-	r.spool.mu.Lock()
-	defer r.spool.mu.Unlock()
-	r.pos += int64(m)
-	r.spool.changed.Broadcast()
-	return m, nil
-}
-
-// next waits for bytes, and tells where in the file they are and how many, of those that are wanted.
-func (r *Reader) next(want int64) (at, n int64, err error) {
-	s := r.spool
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for {
-		switch {
-		case r.closed:
-			return 0, 0, os.ErrClosed
-		case s.ended && s.err != nil: // a stream that failed is not worth reading to its end
-			return 0, 0, s.err
-		case r.pos < s.written:
-			at = (r.pos - s.base) % s.limit
-			return at, min(want, s.written-r.pos, s.limit-at), nil
-		case s.ended:
-			return 0, 0, io.EOF
-		}
-		s.changed.Wait()
+	if s.closed {
+		return nil
 	}
-}
-
-// Close tells the writer that this reader wants no more, so that it is not waited for.
-func (r *Reader) Close() error {
-	r.spool.mu.Lock()
-	defer r.spool.mu.Unlock()
-	r.closed = true
-	r.spool.changed.Broadcast()
+	s.closed = true
+	if s.draft != nil {
+		s.closing, s.draft = s.draft.Close(), nil
+	}
+	if err := errors.Join(s.closing, s.ring.Close()); err != nil {
+		return fmt.Errorf("close spool: %w", err)
+	}
 	return nil
 }

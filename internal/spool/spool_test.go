@@ -19,14 +19,32 @@ import (
 	"github.com/backupd/backupd/internal/testenv"
 )
 
-func open(t testing.TB, dir string, limit int64, readers int) *spool.Spool {
+func open(t testing.TB, dir string, limit int64) *spool.Spool {
 	t.Helper()
-	s, err := spool.New(dir, limit, readers)
+	s, err := spool.New(dir, limit)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
 	return s
+}
+
+// random bytes tell where they are from, as zeros would not.
+func random(n int) []byte {
+	data := make([]byte, n)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(data) // never fails
+	return data
+}
+
+// smallDisk mounts one of so many bytes.
+func smallDisk(t *testing.T, size int) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size="+strconv.Itoa(size)); err != nil {
+		testenv.Missing(t, "a small disk", err.Error())
+	}
+	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
+	return dir
 }
 
 func TestEveryReaderGetsTheWholeStream(t *testing.T) {
@@ -36,18 +54,27 @@ func TestEveryReaderGetsTheWholeStream(t *testing.T) {
 		limit := rapid.Int64Range(1, 6000).Draw(rt, "limit")
 		readers := rapid.IntRange(1, 3).Draw(rt, "readers")
 		piece := rapid.IntRange(1, 999).Draw(rt, "piece")
-		s, err := spool.New(dir, limit, readers)
+		drafted := rapid.IntRange(-1, 6000).Draw(rt, "bytes that the draft takes")
+		s, err := spool.New(dir, limit)
 		if err != nil {
 			rt.Fatal(err)
 		}
 		defer s.Close()
+		d := newDraft(t, dir, drafted)
+		if drafted >= 0 {
+			s.Through(d)
+		}
+		var rs []*spool.Reader
+		for range readers {
+			rs = append(rs, s.Reader("target"))
+		}
 		var g errgroup.Group
 		g.Go(func() error {
 			_, err := io.CopyBuffer(struct{ io.Writer }{s}, struct{ io.Reader }{bytes.NewReader(data)}, make([]byte, piece))
 			s.End(nil)
 			return err
 		})
-		for i, r := range s.Readers() {
+		for i, r := range rs {
 			g.Go(func() error {
 				var from io.Reader = r
 				if i == 1 {
@@ -63,25 +90,30 @@ func TestEveryReaderGetsTheWholeStream(t *testing.T) {
 		if err := g.Wait(); err != nil {
 			rt.Fatal(err)
 		}
+		if drafted >= 0 {
+			d.check(rt, s.Drafted(), data)
+		}
 	})
 }
 
 func TestTheWriterRunsAheadUpToTheLimitAndThenWaits(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		s := open(t, dir, 100, 2)
+		s := open(t, dir, 100)
+		fast, slow := s.Reader("fast"), s.Reader("slow")
+		waited := ""
+		s.Full = func(slowest string) { waited = slowest }
 		wrote := make(chan error, 1)
 		go func() {
 			_, err := s.Write(make([]byte, 150))
 			wrote <- err
 		}()
-		fast, slow := s.Readers()[0], s.Readers()[1]
 		if _, err := io.ReadFull(fast, make([]byte, 100)); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		if len(wrote) != 0 {
-			t.Fatal("the writer did not wait for the slow reader")
+		if len(wrote) != 0 || waited != "slow" {
+			t.Fatalf("the writer waits for %q, and not for the slow reader", waited)
 		}
 		if _, err := io.ReadFull(slow, make([]byte, 50)); err != nil {
 			t.Fatal(err)
@@ -95,11 +127,12 @@ func TestTheWriterRunsAheadUpToTheLimitAndThenWaits(t *testing.T) {
 func TestAReaderThatGivesUpIsNotWaitedFor(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		s := open(t, dir, 10, 2)
-		s.Readers()[0].Close()
+		s := open(t, dir, 10)
+		first, second := s.Reader("first"), s.Reader("second")
+		first.Close()
 		go func() {
 			synctest.Wait()
-			s.Readers()[1].Close()
+			second.Close()
 		}()
 		if n, err := s.Write(make([]byte, 50)); !errors.Is(err, spool.ErrNoReader) || n != 10 {
 			t.Fatalf("wrote %d bytes with error %v, want 10 and %v", n, err, spool.ErrNoReader)
@@ -109,13 +142,14 @@ func TestAReaderThatGivesUpIsNotWaitedFor(t *testing.T) {
 
 func TestAStreamThatFailsNeverLooksComplete(t *testing.T) {
 	boom := errors.New("boom")
-	s := open(t, t.TempDir(), 100, 1)
+	s := open(t, t.TempDir(), 100)
+	r := s.Reader("target")
 	if _, err := s.Write([]byte("half")); err != nil {
 		t.Fatal(err)
 	}
 	s.End(boom)
 	s.End(nil) // too late to make it good
-	if _, err := io.ReadAll(s.Readers()[0]); !errors.Is(err, boom) {
+	if _, err := io.ReadAll(r); !errors.Is(err, boom) {
 		t.Errorf("read gave %v, want %v", err, boom)
 	}
 	if _, err := s.Write([]byte("more")); !errors.Is(err, boom) {
@@ -125,7 +159,8 @@ func TestAStreamThatFailsNeverLooksComplete(t *testing.T) {
 
 func TestNothingIsLeftOnDisk(t *testing.T) {
 	dir := t.TempDir()
-	s := open(t, dir, 100, 1)
+	s := open(t, dir, 100)
+	s.Reader("target")
 	if _, err := s.Write([]byte("data")); err != nil {
 		t.Fatal(err)
 	}
@@ -135,22 +170,17 @@ func TestNothingIsLeftOnDisk(t *testing.T) {
 }
 
 func TestADiskThatFillsUpShrinksTheSpool(t *testing.T) {
-	dir := t.TempDir()
 	const disk = 1 << 20
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size="+strconv.Itoa(disk)); err != nil {
-		testenv.Missing(t, "a small disk", err.Error())
-	}
-	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
-	s := open(t, dir, 1<<30, 1)
-	data := make([]byte, 5*disk+12345)
-	rand.NewChaCha8([32]byte{}).Read(data)
+	s := open(t, smallDisk(t, disk), 1<<30)
+	r := s.Reader("target")
+	data := random(5*disk + 12345)
 	var g errgroup.Group
 	g.Go(func() error {
 		_, err := s.Write(data)
 		s.End(err)
 		return err
 	})
-	got, err := io.ReadAll(s.Readers()[0])
+	got, err := io.ReadAll(r)
 	if err := errors.Join(err, g.Wait()); err != nil {
 		t.Fatal(err)
 	}

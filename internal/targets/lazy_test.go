@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/backupd/backupd/internal/targets"
+	"github.com/backupd/backupd/internal/targets/local"
 	"github.com/backupd/backupd/internal/targets/memory"
 	"github.com/backupd/backupd/internal/targets/targetstest"
 )
@@ -16,6 +17,16 @@ func TestALazyStoreIsAStore(t *testing.T) {
 	targetstest.Run(t, func(*testing.T) targets.Store {
 		return targets.Lazy(func(context.Context) (targets.Store, error) { return memory.New(), nil })
 	})
+}
+
+func TestALazyStoreHasTheDraftsOfTheStoreThatItOpens(t *testing.T) {
+	targetstest.RunDrafts(t, func(t *testing.T) targetstest.DraftStore {
+		return targets.Lazy(func(context.Context) (targets.Store, error) { return local.Open(t.TempDir()) })
+	})
+	without := targets.Lazy(func(context.Context) (targets.Store, error) { return memory.New(), nil })
+	if d, err := without.Draft(t.Context(), "a"); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("draft: %v, %v", d, err)
+	}
 }
 
 func TestAStoreThatIsNotThereYetIsTriedAgain(t *testing.T) {

@@ -45,6 +45,19 @@ func TestStore(t *testing.T) {
 	}
 }
 
+func TestDrafts(t *testing.T) {
+	targetstest.RunDrafts(t, func(t *testing.T) targetstest.DraftStore { return openAt(t, t.TempDir()) })
+}
+
+func TestAFileSystemForNamesAloneHasNoDrafts(t *testing.T) {
+	s := openAt(t, t.TempDir())
+	s.named = true
+	if d, err := s.Draft(t.Context(), "a/b"); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("draft: %v, %v", d, err)
+	}
+	wantNoDrafts(t, s.dir)
+}
+
 // wantNoDrafts looks for what List does not show.
 func wantNoDrafts(t *testing.T, dir string) {
 	t.Helper()

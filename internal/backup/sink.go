@@ -1,0 +1,84 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/backupd/backupd/internal/snapshot"
+	"github.com/backupd/backupd/internal/spool"
+)
+
+// sink is a target that takes part in a run of a volume.
+type sink struct {
+	target  Target
+	reading *reading
+	err     error // why the archive does not lie there; read once it has arrived
+	outcome Outcome
+}
+
+// expect makes the way in which it becomes known that uploads have ended. No upload waits for that.
+func expect(readings []*reading) <-chan *sink {
+	n := 0
+	for _, one := range readings {
+		n += len(one.sinks)
+	}
+	arrivals := make(chan *sink, n)
+	for _, one := range readings {
+		one.arrived = arrivals
+	}
+	return arrivals
+}
+
+// draft is the archive in the making on a target that keeps it as fast as a spool would.
+type draft interface {
+	spool.Draft
+	Commit(ctx context.Context) error
+}
+
+// send has the sinks take what is going to be written. The first one that can keep it in a draft does; the others read behind that, or
+// from the spool's ring.
+func (one *reading) send(ctx context.Context, ref snapshot.Ref) {
+	drafted := false
+	for _, s := range one.sinks {
+		if !drafted {
+			d, err := s.target.Catalog.DraftArchive(ctx, ref)
+			if err == nil {
+				drafted = true
+				one.stream.Through(d)
+				one.upload(s, func() error { return one.keep(ctx, d) })
+				continue
+			}
+			if !errors.Is(err, errors.ErrUnsupported) {
+				one.upload(s, func() error { return err })
+				continue
+			}
+		}
+		from := one.stream.Reader(s.target.Name)
+		one.upload(s, func() error {
+			defer from.Close() // so that a target that failed is not waited for
+			return s.target.Catalog.PutArchive(ctx, ref, from)
+		})
+	}
+}
+
+// upload does what makes the archive lie on a target.
+func (one *reading) upload(s *sink, do func() error) {
+	one.sent++
+	one.uploads.Go(func() {
+		s.err = do()
+		one.arrived <- s
+	})
+}
+
+// keep makes an archive of the draft, once it is whole; it waits for no other target.
+func (one *reading) keep(ctx context.Context, d draft) error {
+	err := one.stream.Drafted()
+	if err == nil {
+		err = d.Commit(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("store archive: %w", err)
+	}
+	return nil
+}
