@@ -93,9 +93,12 @@ func TestADraftThatTakesNoMoreIsReadToItsEnd(t *testing.T) {
 		s, d, data := open(t, dir, 100), newDraft(t, dir, 1000), random(1200)
 		s.Through(d)
 		r := s.Reader("slow")
+		if _, err := s.Write(data[:1100]); err != nil { // which would never return
+			t.Fatal(err)
+		}
 		wrote := make(chan error, 1)
 		go func() {
-			_, err := s.Write(data)
+			_, err := s.Write(data[1100:])
 			s.End(err)
 			wrote <- err
 		}()
