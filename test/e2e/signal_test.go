@@ -23,14 +23,14 @@ func TestSignalInTheMiddle(t *testing.T) {
 	server := s3test.Start(t)
 	for name, moment := range map[string]struct {
 		limit string // of reading
-		state string // of the container then
+		come  func(*middle) bool
 		part  func(*http.Request)
 		code  int
 		kept  []string // targets that have the snapshot: nothing kept it from being whole there
 	}{
-		"of reading":                       {limit: "4MiB", state: container.StatePaused, part: slowly, code: 1},
-		"of sending":                       {limit: "1GiB", state: container.StateRunning, part: slowly, code: 3, kept: []string{"local"}},
-		"of sending to a server that died": {limit: "1GiB", state: container.StateRunning, part: silently, code: 3, kept: []string{"local"}},
+		"of reading":                       {limit: "4MiB", come: (*middle).held, part: slowly, code: 1},
+		"of sending":                       {limit: "1GiB", come: (*middle).sent, part: slowly, code: 3, kept: []string{"local"}},
+		"of sending to a server that died": {limit: "1GiB", come: (*middle).sent, part: silently, code: 3, kept: []string{"local"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -42,10 +42,8 @@ func TestSignalInTheMiddle(t *testing.T) {
 			volume, id := appWithData(t, d, 64)
 
 			r := p.start("backup", volume)
-			if moment.state == container.StateRunning {
-				<-front.held
-			}
-			eventually(t, "the container is "+moment.state, func() bool { return inspect(t, d, id).State.Status == moment.state })
+			m := &middle{t: t, docker: d, container: id, front: front, archives: filepath.Join(p.local, host, volume, "*.tar.zst")}
+			eventually(t, "the backup is in the middle "+name, func() bool { return moment.come(m) })
 			asked := time.Now()
 			r.signal(syscall.SIGTERM)
 			e := r.waitFor(bounded)
@@ -70,6 +68,32 @@ func TestSignalInTheMiddle(t *testing.T) {
 				t.Errorf("after the next backup there are: %v", all)
 			}
 		})
+	}
+}
+
+// middle is a backup to a local target and to one behind a front.
+type middle struct {
+	t         *testing.T
+	docker    *testenv.Docker
+	container string
+	front     *front
+	archives  string // pattern of those on the local target
+}
+
+func (m *middle) held() bool { return inspect(m.t, m.docker, m.container).State.Paused }
+
+// sent tells whether the archive lies whole on one target and not yet on the other, and nothing is held. Before, a signal ends reading,
+// though the container may run again.
+func (m *middle) sent() bool {
+	whole, err := filepath.Glob(m.archives)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	select {
+	case <-m.front.held:
+		return len(whole) > 0 && !m.held()
+	default:
+		return false
 	}
 }
 
