@@ -63,6 +63,7 @@ type extractor struct {
 	chosen globs
 	tell   func(written int64)
 	report reporter
+	quiet  quietWriter
 	last   member // the one before
 }
 
@@ -192,7 +193,7 @@ func (x *extractor) large(ctx context.Context, t *tarReader, fd int, m *member) 
 		}
 	}
 	for _, s := range all {
-		err := x.contents(ctx, t, s, func(data []byte, at int64) error { return writeFullAt(fd, data, at) })
+		err := x.contents(ctx, t, s, func(data []byte, at int64) error { return x.quiet.writeAt(fd, data, at) })
 		if err != nil {
 			return err
 		}

@@ -34,6 +34,29 @@ func (q *quietReader) readAt(fd int, p []byte, least int, at int64) (n int, err 
 	return n, err
 }
 
+// quietWriter writes files and lets go of what is on disk, so that restoring a volume pushes nothing out of the page cache that others
+// use, and memory does not fill with what is yet to be written (pwritev2(2), RWF_DONTCACHE). Elsewhere it writes as everybody does.
+type quietWriter struct {
+	loud bool // the first write that asked was told that it may not
+}
+
+// quietLeast is how many bytes are worth a way to the disk of their own.
+const quietLeast = 256 << 10
+
+// writeAt writes all of p at an offset.
+func (q *quietWriter) writeAt(fd int, p []byte, at int64) error {
+	if !q.loud && len(p) >= quietLeast {
+		n, err := writeFull(p, func(p []byte, done int) (int, error) {
+			return unix.Pwritev2(fd, [][]byte{p}, at+int64(done), unix.RWF_DONTCACHE)
+		})
+		if err != unix.EOPNOTSUPP && err != unix.ENOSYS {
+			return err
+		}
+		q.loud, p, at = true, p[n:], at+int64(n)
+	}
+	return writeFullAt(fd, p, at)
+}
+
 // readAtLeast reads at least so many bytes into p, or until the file ends. read is told how many there are already.
 func readAtLeast(p []byte, least int, read func(p []byte, done int) (int, error)) (n int, err error) {
 	for n < least {

@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"bytes"
 	"io"
 	"os"
 	"os/signal"
@@ -83,6 +84,36 @@ func TestReadingLeavesThePageCacheAsItWas(t *testing.T) {
 				if in > 0 || out > 0 {
 					t.Errorf("%s: of %d pages %d came in and %d went out", p, len(was), in, out)
 				}
+			}
+		})
+	}
+}
+
+func TestWritingLetsGoOfWhatIsOnDisk(t *testing.T) {
+	want := []byte(strings.Repeat("words and words ", 24<<20/16))
+	for name, loud := range map[string]bool{"by the kernel": false, "as everybody does": true} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "file")
+			f, err := os.Create(path)
+			must(t, err)
+			defer f.Close()
+			q := &quietWriter{loud: loud}
+			for at := 0; at < len(want); at += 1 << 20 {
+				must(t, q.writeAt(int(f.Fd()), want[at:at+1<<20], int64(at)))
+			}
+			must(t, f.Sync())
+			if q.loud && !loud {
+				testenv.Missing(t, "RWF_DONTCACHE")
+			}
+			pages := resident(t, path)
+			left := bytes.Count(pages, []byte{1})
+			if !loud && left > len(pages)/10 {
+				t.Errorf("%d of %d pages are still in memory", left, len(pages))
+			}
+			got, err := os.ReadFile(path)
+			must(t, err)
+			if !bytes.Equal(got, want) {
+				t.Error("what was written is not what is there")
 			}
 		})
 	}

@@ -50,18 +50,24 @@ func reopenFD(fd, flags int) (again int, err error) {
 
 // writeFullAt writes all of p at an offset.
 func writeFullAt(fd int, p []byte, at int64) error {
-	for len(p) > 0 {
-		var n int
+	_, err := writeFull(p, func(p []byte, done int) (int, error) { return unix.Pwrite(fd, p, at+int64(done)) })
+	return err
+}
+
+// writeFull writes all of p. write is told how much of it has been before.
+func writeFull(p []byte, write func(p []byte, done int) (int, error)) (n int, err error) {
+	for n < len(p) {
+		var put int
 		err := retry(func() (err error) {
-			n, err = unix.Pwrite(fd, p, at)
+			put, err = write(p[n:], n)
 			return err
 		})
 		if err != nil {
-			return err
+			return n, err
 		}
-		p, at = p[n:], at+int64(n)
+		n += put
 	}
-	return nil
+	return n, nil
 }
 
 // procPath is a path to a name in an open folder, for the calls that take no descriptor.
