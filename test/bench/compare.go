@@ -23,11 +23,6 @@ func (b *runner) compare(task, set string, all []peer) error {
 				costs[p.name] = append(costs[p.name], c)
 			}
 			fmt.Fprintf(os.Stderr, "bench: %s of %s: %s: %.3f s\n", task, set, p.name, c.wall.Seconds())
-			if set != "small" { // whose many files are what is slow to make after as many were removed
-				if err := b.empty(); err != nil {
-					return err
-				}
-			}
 		}
 	}
 	if err := b.print(task, set, all, costs); err != nil {

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,6 +35,9 @@ func (b *runner) run(set string, p peer, command string) (cost, error) {
 	if err != nil {
 		return cost{}, err
 	}
+	if err := errors.Join(warm(src), warm(b.repo(p))); err != nil {
+		return cost{}, err
+	}
 	syscall.Sync()
 	cmd := exec.CommandContext(b.ctx, "sh", "-c", command)
 	cmd.Env = append(os.Environ(), "SET="+set, "DATA="+b.data, "SRC="+src, "FILE="+file,
@@ -47,20 +52,36 @@ func (b *runner) run(set string, p peer, command string) (cost, error) {
 	return cost{wall: took, cpu: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), rss: usage.Maxrss}, nil
 }
 
+// warm brings the files of a folder into the page cache: some peers push out what they have read.
+func warm(dir string) error {
+	return eachFile(dir, func(path string) error {
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(io.Discard, f)
+		return errors.Join(err, f.Close())
+	})
+}
+
 // repo is where a peer keeps its backups.
 func (b *runner) repo(p peer) string { return filepath.Join(b.work, "repo", p.id()) }
 
 func (b *runner) destination() string { return filepath.Join(b.work, "dst") }
 
-// fresh makes an empty folder of it. What was there is moved away, and removed when nothing is timed any more: on ext4 files are made
-// slowly just after as many were removed.
+// fresh makes an empty folder of it. What was there is moved away and emptied, and removed when nothing is timed any more: on ext4 files are
+// made slowly just after as many were removed.
 func (b *runner) fresh(dir string) error {
-	trash := filepath.Join(b.work, "trash")
-	if err := os.MkdirAll(trash, 0o755); err != nil {
+	b.trash++
+	old := filepath.Join(b.work, "trash", strconv.Itoa(b.trash))
+	if err := os.MkdirAll(filepath.Dir(old), 0o755); err != nil {
 		return err
 	}
-	b.trash++
-	if err := os.Rename(dir, filepath.Join(trash, strconv.Itoa(b.trash))); err != nil && !os.IsNotExist(err) {
+	err := os.Rename(dir, old)
+	if err == nil {
+		err = eachFile(old, func(path string) error { return os.Truncate(path, 0) })
+	}
+	if err != nil && !os.IsNotExist(err) {
 		return err
 	}
 	return os.MkdirAll(dir, 0o755)
@@ -69,17 +90,23 @@ func (b *runner) fresh(dir string) error {
 func (b *runner) empty() error { return os.RemoveAll(filepath.Join(b.work, "trash")) }
 
 func bytesIn(dir string) (sum int64, err error) {
-	err = filepath.WalkDir(dir, func(_ string, d os.DirEntry, err error) error {
-		if err != nil || !d.Type().IsRegular() {
-			return err
-		}
-		info, err := d.Info()
+	err = eachFile(dir, func(path string) error {
+		info, err := os.Stat(path)
 		if err == nil {
 			sum += info.Size()
 		}
 		return err
 	})
 	return sum, err
+}
+
+func eachFile(dir string, do func(path string) error) error {
+	return filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		return do(path)
+	})
 }
 
 // median takes each figure for itself.
