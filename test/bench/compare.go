@@ -36,20 +36,25 @@ func (b *runner) once(task, set string, p peer) (cost, error) {
 	if err := b.fresh(b.destination()); err != nil {
 		return cost{}, err
 	}
+	state := cached
+	if task == "cold" {
+		state = uncached
+	}
 	made := filepath.Join(b.repo(p), ".of-"+set)
-	if _, err := os.Stat(made); task == "backup" || err != nil {
+	backs := p.command(task) == p.backup
+	if _, err := os.Stat(made); backs || err != nil {
 		if err := b.fresh(b.repo(p)); err != nil {
 			return cost{}, err
 		}
-		c, err := b.run(set, p, p.backup)
+		c, err := b.run(set, p, p.backup, state)
 		if err != nil {
 			return cost{}, err
 		}
-		if err := os.WriteFile(made, nil, 0o600); err != nil || task == "backup" {
+		if err := os.WriteFile(made, nil, 0o600); err != nil || backs {
 			return c, err
 		}
 	}
-	return b.run(set, p, p.command(task))
+	return b.run(set, p, p.command(task), cached)
 }
 
 func (b *runner) print(task, set string, all []peer, costs map[string][]cost) error {

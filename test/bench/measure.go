@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // runner runs commands and counts what they cost.
@@ -28,17 +30,17 @@ type cost struct {
 	rss       int64 // KiB, the largest of one process
 }
 
-// run runs a shell's command once, in an environment that tells it where things are.
-func (b *runner) run(set string, p peer, command string) (cost, error) {
+// run runs a shell's command once, in an environment that tells it where things are, and with the set in that state.
+func (b *runner) run(set string, p peer, command string, state func(path string) error) (cost, error) {
 	src := filepath.Join(b.data, set)
 	file, err := oneFile(src)
 	if err != nil {
 		return cost{}, err
 	}
-	if err := errors.Join(warm(src), warm(b.repo(p))); err != nil {
+	syscall.Sync() // also because only what is on disk leaves the page cache
+	if err := errors.Join(eachFile(src, state), eachFile(b.repo(p), cached)); err != nil {
 		return cost{}, err
 	}
-	syscall.Sync()
 	cmd := exec.CommandContext(b.ctx, "sh", "-c", command)
 	cmd.Env = append(os.Environ(), "SET="+set, "DATA="+b.data, "SRC="+src, "FILE="+file,
 		"WORK="+b.work, "REPO="+b.repo(p), "DST="+b.destination())
@@ -52,16 +54,23 @@ func (b *runner) run(set string, p peer, command string) (cost, error) {
 	return cost{wall: took, cpu: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), rss: usage.Maxrss}, nil
 }
 
-// warm brings the files of a folder into the page cache: some peers push out what they have read.
-func warm(dir string) error {
-	return eachFile(dir, func(path string) error {
-		f, err := os.Open(path)
-		if err != nil {
-			return err
-		}
-		_, err = io.Copy(io.Discard, f)
-		return errors.Join(err, f.Close())
-	})
+// cached brings a file into the page cache. Some peers push out what they have read.
+func cached(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, f)
+	return errors.Join(err, f.Close())
+}
+
+// uncached pushes a file out of the page cache.
+func uncached(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED), f.Close())
 }
 
 // repo is where a peer keeps its backups.

@@ -19,7 +19,7 @@ type peer struct {
 }
 
 func (p peer) command(task string) string {
-	return map[string]string{"backup": p.backup, "restore": p.restore, "one": p.one}[task]
+	return map[string]string{"backup": p.backup, "cold": p.backup, "restore": p.restore, "one": p.one}[task]
 }
 
 // id is the name, fit for a folder.
