@@ -2,13 +2,10 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -16,8 +13,6 @@ import (
 
 	"github.com/backupd/backupd/internal/backup"
 	"github.com/backupd/backupd/internal/config"
-	"github.com/backupd/backupd/internal/engine"
-	"github.com/backupd/backupd/internal/engine/docker"
 	"github.com/backupd/backupd/internal/guard"
 	"github.com/backupd/backupd/internal/quiesce"
 )
@@ -51,40 +46,6 @@ func (a *app) startGuard() (*guard.Guard, error) {
 		return guard.Process(guardCommand)
 	}
 	return g, nil
-}
-
-// startSibling starts a guard in a container like this one.
-func (a *app) startSibling(ctx context.Context) (*guard.Guard, error) {
-	eng, err := docker.Open(ctx, docker.Options{Log: a.log})
-	if err != nil {
-		return nil, err
-	}
-	program, err := os.Executable()
-	if err != nil {
-		return nil, fmt.Errorf("find this program: %w", err)
-	}
-	name := "backupd-guard-" + strings.ToLower(rand.Text())
-	stream, err := eng.RunSibling(ctx, engine.Sibling{
-		Of: a.self, Name: name, Labels: map[string]string{engine.GuardLabel: a.self},
-		Command: []string{program, guardCommand, "--of", a.self, "--container", name},
-		Env:     slices.DeleteFunc(os.Environ(), notForGuards),
-	})
-	if err != nil {
-		return nil, errors.Join(err, eng.Close())
-	}
-	return &guard.Guard{Orders: orders{stream}, Answers: stream, Wait: func() error { return errors.Join(stream.Close(), eng.Close()) }}, nil
-}
-
-// orders is the way to the stdin of a container.
-type orders struct{ engine.Stream }
-
-func (o orders) Close() error { return o.CloseWrite() }
-
-// notForGuards tells whether a variable is none that a guard needs. Others may be secrets, which are not to stand in the settings of one
-// more container.
-func notForGuards(variable string) bool {
-	name, _, _ := strings.Cut(variable, "=")
-	return !strings.HasPrefix(name, "DOCKER_") && !strings.HasPrefix(name, "BACKUPD_STATE_DIR") && !strings.HasPrefix(name, "BACKUPD_LOG_")
 }
 
 // scene is what there is to be held.
@@ -215,23 +176,4 @@ func (a *app) guard(ctx context.Context) error {
 		return err
 	}
 	return guard.Serve(ctx, os.Stdin, os.Stdout, k, a.log)
-}
-
-// guardInContainer is guard in a container of its own, which the engine starts again for as long as it is there: it goes when nothing is
-// left to let go. One that was started again finds what it was about in its journal, and nobody who asks for anything.
-func (a *app) guardInContainer(ctx context.Context, own string) error {
-	if err := a.letGo(ctx); err != nil {
-		return err
-	}
-	if err := a.guard(ctx); err != nil {
-		a.log.Warn("the hold did not end as it was meant to", "err", err)
-	}
-	if err := a.letGo(ctx); err != nil {
-		return err
-	}
-	eng, err := docker.Open(ctx, docker.Options{Log: a.log})
-	if err != nil {
-		return err
-	}
-	return eng.DeleteContainer(ctx, own)
 }

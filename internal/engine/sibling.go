@@ -1,6 +1,6 @@
 package engine
 
-// GuardLabel marks the containers that hold others for a backupd that runs in a container itself, with the id of that one.
+// GuardLabel marks the containers that hold others for a backupd that runs in a container itself, with the name of that backupd's state.
 const GuardLabel = "backupd.guard"
 
 // Sibling is a container like another one, that runs this program's guard.

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -17,6 +18,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 
+	"github.com/backupd/backupd/internal/engine"
 	"github.com/backupd/backupd/internal/testenv"
 )
 
@@ -29,49 +31,27 @@ type contained struct {
 	state  string
 }
 
-// programImage is an image of the program and nothing else.
-func programImage(t *testing.T, d *testenv.Docker) string {
-	t.Helper()
-	program, err := os.ReadFile(binary(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return d.Image("backupd-test/program-"+strconv.Itoa(os.Getpid()), []string{`ENTRYPOINT ["/usr/bin/backupd"]`}, func(l *testenv.Layer) {
-		l.Text("/usr/bin/backupd", string(program), 0o755)
-	})
-}
-
 // startContained gives one that holds the writer right now. Its engine is behind the socket.
 func startContained(t *testing.T, d *testenv.Docker, socket string) *contained {
 	t.Helper()
 	c := &contained{Docker: d, t: t, state: t.TempDir()}
 	volume, writer := appWithData(t, d, 64)
 	c.writer = writer
-	info, err := d.API.Info(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	volumes := filepath.Join(info.DockerRootDir, "volumes")
-	c.worker = d.Run(testenv.Container{Name: "backupd",
-		Config: container.Config{
-			Image: programImage(t, d), Cmd: []string{"backup", volume},
-			Env: []string{"BACKUPD_HOST=" + host, "BACKUPD_STATE_DIR=/state", "BACKUPD_TARGETS=local=file:///backups", "BACKUPD_READ_LIMIT=1MiB"},
-		},
-		HostConfig: container.HostConfig{Binds: []string{
-			socket + ":/var/run/docker.sock", c.state + ":/state", t.TempDir() + ":/backups", volumes + ":" + volumes,
-		}},
-	})
+	local := t.TempDir()
+	c.worker = d.Run(d.Contained(binary(t), socket, []string{c.state, local}, []string{
+		"BACKUPD_HOST=" + host, "BACKUPD_STATE_DIR=" + c.state, "BACKUPD_TARGETS=local=file://" + local, "BACKUPD_READ_LIMIT=1MiB",
+	}, "backup", volume))
 	eventually(t, "the writer is held; the program says:\n"+d.Logs(c.worker), func() bool {
 		return inspect(t, d, c.writer).State.Paused
 	})
 	return c
 }
 
-// guards are the ids of the containers of guards for this program.
+// guards are the ids of the containers of guards, of which no other test makes any meanwhile.
 func (c *contained) guards() (ids []string) {
 	c.t.Helper()
 	list, err := c.API.ContainerList(c.t.Context(), container.ListOptions{All: true,
-		Filters: filters.NewArgs(filters.Arg("label", "backupd.guard="+c.worker))})
+		Filters: filters.NewArgs(filters.Arg("label", engine.GuardLabel))})
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -157,6 +137,24 @@ func TestInAContainerWhoeverDiesContainersRunAgain(t *testing.T) {
 			c.letsGo(tt.limit)
 		})
 	}
+}
+
+// The engine does not start a container again that it was asked to kill.
+func TestTheContainerOfAGuardThatWasKilledGoesWithTheNextHold(t *testing.T) {
+	d := testenv.NewDocker(t)
+	c := startContained(t, d, strings.TrimPrefix(d.Host, "unix://"))
+	left := c.guards()[0]
+	must(t, d.API.ContainerKill(t.Context(), left, "KILL"))
+	eventually(t, "the program ends", func() bool { return !inspect(t, d, c.worker).State.Running })
+	wantRunning(t, d, c.writer)
+
+	must(t, d.API.ContainerStart(t.Context(), c.worker, container.StartOptions{}))
+	eventually(t, "the writer is held again", func() bool { return inspect(t, d, c.writer).State.Paused })
+	if slices.Contains(c.guards(), left) {
+		t.Error("the container of the guard that was killed is still there")
+	}
+	c.kill(c.first(c.worker))
+	c.letsGo(5 * time.Second)
 }
 
 // Where the engine makes no containers for the program, the first process of its own outlives it and has the guard for a child.

@@ -417,7 +417,7 @@ func TestAContainerWithOnlyTheSocket(t *testing.T) {
 		t.Helper()
 		id := d.Run(testenv.Container{Name: name,
 			Config: container.Config{
-				Image: programImage(t, d), Cmd: args, Env: []string{"BACKUPD_HOST=" + host, "BACKUPD_STATE_DIR=/state", "BACKUPD_TARGETS=local=file:///backups"},
+				Image: d.ProgramImage(binary(t)), Cmd: args, Env: []string{"BACKUPD_HOST=" + host, "BACKUPD_STATE_DIR=/state", "BACKUPD_TARGETS=local=file:///backups"},
 			},
 			HostConfig: container.HostConfig{Binds: []string{
 				strings.TrimPrefix(d.Host, "unix://") + ":/var/run/docker.sock", p.setting("BACKUPD_STATE_DIR") + ":/state", p.local + ":/backups",

@@ -147,6 +147,13 @@ func (t *tail) Write(p []byte) (int, error) {
 	return t.Buffer.Write(p)
 }
 
+// DeleteIdle removes a container that does not run. One that does is engine.ErrConflict, one that is not there engine.ErrNotFound.
+func (c *Client) DeleteIdle(ctx context.Context, id string) error {
+	return c.change(ctx, "remove", id, answerLimit, func(ctx context.Context) error {
+		return c.api.ContainerRemove(ctx, id, container.RemoveOptions{})
+	})
+}
+
 // DeleteContainer removes a container with its anonymous volumes, whatever it is doing, and waits until it is gone. One that is not there is
 // engine.ErrNotFound.
 func (c *Client) DeleteContainer(ctx context.Context, id string) error {
