@@ -33,9 +33,9 @@ tests:
 
 # A run is its seed's: the same kills at the same moments, as near as a machine can tell.
 .PHONY: torture
-torture: ## kill backupd, its guards and the engine over and over; KILLS=300 SEED=1
+torture: ## kill backupd, its guards and the engine over and over; KILLS=300 SEED=1 ONLY=kind
 	test/means.sh run --only engine,shell,postgres -- go test -timeout 3h -v -run WhateverDies ./test/torture \
-		-kills $(or $(KILLS),300) -seed $(or $(SEED),$$RANDOM) -open-all
+		-kills $(or $(KILLS),300) -seed $(or $(SEED),$$RANDOM) -only "$(ONLY)" -open-all
 
 .PHONY: lint
 lint: ## formatting, vet, staticcheck, a tidy go.mod

@@ -18,13 +18,35 @@ const (
 	terminate  kind = "SIGTERM of the worker"
 	freeze     kind = "SIGSTOP of the worker"
 	overtime   kind = "SIGSTOP of the worker until the limit"
+
+	// The worker and its guard are each in a container.
+	killContainer  kind = "SIGKILL of the backupd container"
+	killSibling    kind = "SIGKILL of the guard's container"
+	killContainers kind = "SIGKILL of both containers"
 )
+
+// contained tells whether backupd runs in a container.
+func (k kind) contained() bool { return k == killContainer || k == killSibling || k == killContainers }
+
+// hits tells what dies.
+func (k kind) hits() (worker, guard bool) {
+	switch k {
+	case killWorker, killContainer:
+		return true, false
+	case killGuard, killSibling:
+		return false, true
+	case killBoth, killAll, killContainers:
+		return true, true
+	}
+	return false, false
+}
 
 // shares are how often each kind occurs in one deck. A SIGSTOP takes half a minute.
 var shares = []struct {
 	kind
 	n int
-}{{killWorker, 10}, {killGuard, 7}, {killBoth, 8}, {killEngine, 5}, {killAll, 4}, {terminate, 4}, {overtime, 2}, {freeze, 1}}
+}{{killWorker, 10}, {killGuard, 7}, {killBoth, 8}, {killEngine, 5}, {killAll, 4}, {terminate, 4}, {overtime, 2}, {freeze, 1},
+	{killContainer, 5}, {killSibling, 4}, {killContainers, 5}}
 
 // moment says when: once something was seen so many times, and then so much later.
 type moment struct {
@@ -60,12 +82,16 @@ type round struct {
 	live     bool          // the engine's containers outlive it: from this round on, if the engine is started again in it
 	first    bool          // of two that are killed: the guard
 	down     time.Duration // that the engine is, if it is killed
+	asked    bool          // the engine is asked to kill containers, and then does not start them again by itself
 }
 
 func (r round) String() string {
 	worker := "backup"
 	if r.daemon {
 		worker = "daemon"
+	}
+	if r.kind.contained() && r.asked {
+		worker += ", by the engine"
 	}
 	return fmt.Sprintf("%3d: %s (%s, parallel %d) at %s %d + %s", r.number, r.kind, worker, r.parallel, r.moment.seen, r.moment.times,
 		r.moment.after)
@@ -79,7 +105,7 @@ func plan(seed uint64, n int) []round {
 	rounds := make([]round, n)
 	for i := range rounds {
 		r := round{number: i + 1, parallel: 1 + dice.IntN(2), daemon: dice.IntN(3) == 0, live: dice.IntN(2) == 0,
-			first: dice.IntN(2) == 0, down: upTo(dice, lasts/2)}
+			first: dice.IntN(2) == 0, down: upTo(dice, lasts/2), asked: dice.IntN(2) == 0}
 		r.kind = draw(dice, &kinds, kindsOfADeck)
 		of := moments[r.kind]
 		r.moment = draw(dice, &of, func() []moment { return momentsOfADeck(dice, r.kind) })
@@ -116,7 +142,7 @@ func momentsOfADeck(dice *rand.Rand, k kind) (deck []moment) {
 	case freeze, overtime: // once a container is held for sure: a worker that wakes up before may go on
 		const settled, reading = 3, 10
 		return []moment{{line, settled + dice.IntN(reading-settled), 0}, {line, reading, upTo(dice, lasts/4)}}
-	case killGuard:
+	case killGuard, killSibling:
 		for range random {
 			deck = append(deck, moment{child, 1, upTo(dice, lasts/2)})
 		}

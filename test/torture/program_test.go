@@ -72,29 +72,39 @@ func (p program) run(args ...string) (string, error) {
 
 // worker is a backup or a daemon at work.
 type worker struct {
-	cmd   *exec.Cmd
-	log   string // a file, which its guards write to as well
-	ended chan struct{}
+	deliver func(syscall.Signal)
+	first   int // id of the first process of its container, if it is in one
+	ended   chan struct{}
+	err     error // of how it ended
 }
 
+// start starts a command, which writes to the log, as its guards do.
 func (p program) start(log string, args ...string) (*worker, error) {
 	f, err := os.Create(log)
 	if err != nil {
 		return nil, err
 	}
-	w := &worker{cmd: exec.Command(p.path, args...), log: log, ended: make(chan struct{})}
-	w.cmd.Env, w.cmd.Stdout, w.cmd.Stderr = p.env, f, f
-	if err := errors.Join(w.cmd.Start(), f.Close()); err != nil {
+	cmd := exec.Command(p.path, args...)
+	cmd.Env, cmd.Stdout, cmd.Stderr = p.env, f, f
+	if err := errors.Join(cmd.Start(), f.Close()); err != nil {
 		return nil, err
 	}
+	w := &worker{
+		deliver: func(s syscall.Signal) { _ = cmd.Process.Signal(s) }, // one that has ended does not mind
+		ended:   make(chan struct{}),
+	}
 	go func() {
-		_ = w.cmd.Wait() // how it ended is in the state
+		w.err = cmd.Wait()
 		close(w.ended)
 	}()
 	return w, nil
 }
 
-func (w *worker) signal(s syscall.Signal) { _ = w.cmd.Process.Signal(s) } // one that has ended does not mind
+func (w *worker) signal(s syscall.Signal) {
+	if !w.hasEnded() {
+		w.deliver(s)
+	}
+}
 
 // waitFor waits for its end.
 func (w *worker) waitFor(limit time.Duration) error {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/events"
@@ -162,7 +163,7 @@ func (s *scene) watch(ctx context.Context) <-chan string {
 			select {
 			case e := <-all:
 				if s.all[e.Actor.ID] != "" && !strings.HasPrefix(string(e.Action), "exec_") {
-					seen <- s.all[e.Actor.ID] + " " + string(e.Action)
+					seen <- time.Unix(0, e.TimeNano).Format(time.StampMilli+" ") + s.all[e.Actor.ID] + " " + string(e.Action)
 				}
 			case <-failed: // the engine, or the round, has ended
 				return
@@ -170,4 +171,12 @@ func (s *scene) watch(ctx context.Context) <-chan string {
 		}
 	}()
 	return seen
+}
+
+// all are the words that have been sent so far.
+func all(seen <-chan string) (words string) {
+	for range len(seen) {
+		words += <-seen + "\n"
+	}
+	return words
 }

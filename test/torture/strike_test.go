@@ -19,6 +19,7 @@ const (
 	promise = 2*time.Second + own     // with a guard that lives, and an engine that answers
 	// Whoever takes the place of a dead guard waits until the engine can no longer carry out what that one asked for.
 	unsettled = 5*time.Second + stopTimeout
+	unasked   = 10 * time.Second // of a guard, before it believes that nobody needs it
 	silence   = 30 * time.Second // of a worker, before its guard believes it dead
 	limit     = 2 * time.Second  // of a hold, where it is to pass
 	comeback  = 15 * time.Second // of the containers of an engine that answers again
@@ -27,7 +28,7 @@ const (
 // bound is how long a container may be down after the kind of strike.
 func (k kind) bound() time.Duration {
 	switch k {
-	case killGuard, killBoth:
+	case killGuard, killBoth, killSibling, killContainers:
 		return unsettled + promise
 	case killEngine, killAll:
 		return comeback + unsettled + promise
@@ -83,8 +84,12 @@ type blow struct {
 
 // strike does what a round is about, and brings back what is needed to let go.
 func (t *torment) strike(r round, w *worker) (b blow, err error) {
-	guards := t.program.processes(true)
-	if len(guards) == 0 && (r.kind == killGuard || r.kind == freeze || r.kind == overtime) {
+	guards, err := t.guards(r)
+	if err != nil {
+		return b, err
+	}
+	workerDies, guardsDie := r.kind.hits()
+	if frozen := r.kind == freeze || r.kind == overtime; len(guards) == 0 && (frozen || guardsDie && !workerDies) {
 		return b, nil // there is nothing that would be tried
 	}
 	b = blow{struck: true, since: time.Now()}
@@ -96,20 +101,23 @@ func (t *torment) strike(r round, w *worker) (b blow, err error) {
 	case killEngine, killAll:
 		b.excused = t.restart(r, w, guards)
 		b.since = time.Now()
-	case killGuard:
+	case killGuard, killSibling:
 		t.kill(r, w, guards[:1])
 	default:
 		t.kill(r, w, guards)
 	}
-	if r.kind == killBoth || r.kind == killAll {
+	switch {
+	case r.kind == killBoth || r.kind == killAll:
 		_, err = t.program.run("recover")
+	case r.kind == killContainers && r.asked:
+		err = t.runContained("recover") // else the engine starts the guard again
 	}
 	return b, err
 }
 
 // restart kills the engine and what else the round is about, and starts it again. It gives the containers that backupd need not bring back:
 // engines 20.10 were seen to leave what ran down, in spite of its restart policy, when they come back without live restore.
-func (t *torment) restart(r round, w *worker, guards []int) (excused map[string]bool) {
+func (t *torment) restart(r round, w *worker, guards []victim) (excused map[string]bool) {
 	t.scene.engine.Restart(syscall.SIGKILL, func() {
 		t.kill(r, w, guards)
 		if !r.live {
@@ -121,31 +129,47 @@ func (t *torment) restart(r round, w *worker, guards []int) (excused map[string]
 	return excused
 }
 
-// kill kills the processes that the round is about.
-func (t *torment) kill(r round, w *worker, guards []int) {
-	guardsDie := r.kind == killGuard || r.kind == killBoth || r.kind == killAll
-	workerDies := r.kind == killWorker || r.kind == killBoth || r.kind == killAll
-	killGuards := func() {
-		for _, pid := range guards {
-			_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended
-		}
-		for _, pid := range guards {
-			t.within(10*time.Second, "a process dies that was killed", func() bool { return testenv.Ended(pid) })
-		}
-	}
+// kill kills what the round is about.
+func (t *torment) kill(r round, w *worker, guards []victim) {
+	workerDies, guardsDie := r.kind.hits()
 	if guardsDie && r.first {
-		killGuards()
+		t.killGuards(guards)
 	}
 	if workerDies {
-		w.signal(syscall.SIGKILL)
-		<-w.ended
+		t.killWorker(r, w)
 	}
 	if guardsDie && !r.first {
-		killGuards()
+		t.killGuards(guards)
 	}
-	if guardsDie && workerDies { // one may have been started just before
-		guards = t.program.processes(true)
-		killGuards()
+	if guardsDie && workerDies && !r.kind.contained() { // one may have been started just before
+		guards, _ = t.guards(r)
+		t.killGuards(guards)
+	}
+	if workerDies {
+		<-w.ended
+	}
+}
+
+// killWorker waits for the death of its process alone: its container takes longer to be gone, and guards would let go meanwhile.
+func (t *torment) killWorker(r round, w *worker) {
+	switch {
+	case w.first == 0:
+		w.signal(syscall.SIGKILL)
+		<-w.ended
+	case r.asked:
+		w.signal(syscall.SIGKILL)
+	default:
+		process(w.first).kill()
+		t.within(10*time.Second, "the worker dies that was killed", func() bool { return testenv.Ended(w.first) })
+	}
+}
+
+func (t *torment) killGuards(guards []victim) {
+	for _, g := range guards {
+		g.kill()
+	}
+	for _, g := range guards {
+		t.within(10*time.Second, "a process dies that was killed", func() bool { return testenv.Ended(g.pid) })
 	}
 }
 
@@ -180,6 +204,26 @@ func (t *torment) comeBack(ctx context.Context, b blow, bound time.Duration) (r 
 		r.held = true
 		time.Sleep(10 * time.Millisecond)
 	}
+}
+
+// unwedge does what an operator has to when the engine itself cannot start a container, and is an error when that is not why one is down.
+// Engines 20.10 that are killed while they start one were seen to say of it, when they come back with live restore, that it has ended and
+// exists already.
+func (t *torment) unwedge(ctx context.Context, b blow, late error) error {
+	err := t.scene.revive(ctx, t.scene.each())
+	if err == nil || !strings.Contains(err.Error(), "already exists") {
+		return late
+	}
+	t.wedged++
+	t.Logf("the engine has to be started once more: %v", err)
+	t.scene.engine.Settings(`{"live-restore": false}`)
+	t.scene.engine.Restart(syscall.SIGTERM, func() {})
+	if _, err := t.program.run("recover"); err != nil {
+		return errors.Join(late, err)
+	}
+	b.since = time.Now()
+	_, err = t.comeBack(ctx, b, comeback+unsettled+promise)
+	return err
 }
 
 // wind ends what has survived the strike. Nothing is held by it any more that was let go without it.

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -24,6 +25,7 @@ var (
 	kills = flag.Int("kills", 6, "how often something is killed, or the like")
 	seed  = flag.Uint64("seed", 1, "what the plan follows from")
 	from  = flag.Int("from", 1, "number of the first round")
+	only  = flag.String("only", "", "strike in ways alone whose name has this in it")
 	every = flag.Bool("open-all", false, "open every snapshot of the database, and not only some at the end")
 )
 
@@ -40,6 +42,7 @@ type torment struct {
 	opened  int             // snapshots of the database
 	figures map[kind]*figures
 	missed  int // rounds whose moment never came
+	wedged  int // those after which the engine had to be started once more
 }
 
 type figures struct {
@@ -54,8 +57,12 @@ func TestContainersRunWhateverDies(t *testing.T) {
 	}
 	tt := newTorment(t)
 	t.Logf("rerun with: make torture KILLS=%d SEED=%d", *kills, *seed)
-	rounds := plan(*seed, 4*(*from+*kills))[*from-1:]
+	rounds := plan(*seed, 40*(*from+*kills))[*from-1:]
+	defer tt.report()
 	for _, r := range rounds {
+		if !strings.Contains(string(r.kind), *only) {
+			continue
+		}
 		if tt.strikes() >= *kills || tt.Failed() && !*every || timeIsUp(t) {
 			break
 		}
@@ -65,7 +72,6 @@ func TestContainersRunWhateverDies(t *testing.T) {
 	if _, err := tt.program.run("verify", "--all"); err != nil {
 		t.Error(err)
 	}
-	tt.report()
 }
 
 // timeIsUp tells whether what is left of the time of the test is needed for its end.
@@ -106,13 +112,14 @@ func (t *torment) round(r round) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	log := filepath.Join(t.TempDir(), "log")
-	took, err := t.meanwhile(ctx, r, log)
+	seen := t.scene.watch(ctx)
+	took, err := t.meanwhile(ctx, r, log, seen)
 	if err == nil {
-		err = t.aftermath(ctx)
+		err = t.aftermath(ctx, r)
 	}
 	if err != nil {
 		said, _ := os.ReadFile(log)
-		t.Errorf("%s: %v\nthe worker and its guards say:\n%s", r, err, said)
+		t.Errorf("%s: %v\nthe worker and its guards say:\n%s\nthe engine says:\n%s", r, err, said, all(seen))
 		t.mend()
 		return
 	}
@@ -120,13 +127,12 @@ func (t *torment) round(r round) {
 }
 
 // meanwhile runs the worker, strikes, and waits until everything runs.
-func (t *torment) meanwhile(ctx context.Context, r round, log string) (took string, err error) {
-	seen := t.scene.watch(ctx)
+func (t *torment) meanwhile(ctx context.Context, r round, log string, seen <-chan string) (took string, err error) {
 	w, err := t.worker(r, log)
 	if err != nil {
 		return "", err
 	}
-	defer w.cmd.Process.Kill() // whatever comes
+	defer w.signal(syscall.SIGKILL) // whatever comes
 	reached := t.reach(ctx, r.moment, w, seen)
 	var b blow
 	if reached {
@@ -143,6 +149,9 @@ func (t *torment) meanwhile(ctx context.Context, r round, log string) (took stri
 	}
 	f.struck++
 	back, late := t.comeBack(ctx, b, r.kind.bound())
+	if late != nil && (r.kind == killEngine || r.kind == killAll) {
+		late = t.unwedge(ctx, b, late)
+	}
 	if back.held {
 		f.down = append(f.down, back.took)
 	}
@@ -162,12 +171,16 @@ func (t *torment) worker(r round, log string) (*worker, error) {
 	case r.daemon:
 		args = []string{"run"}
 	}
-	return t.program.with(set).start(log, args...)
+	p := t.program.with(set)
+	if r.kind.contained() {
+		return t.contain(p, log, args...)
+	}
+	return p.start(log, args...)
 }
 
 // aftermath looks whether all is as if nothing had happened.
-func (t *torment) aftermath(ctx context.Context) error {
-	if _, err := t.program.run("backup"); err != nil {
+func (t *torment) aftermath(ctx context.Context, r round) error {
+	if err := t.next(r); err != nil {
 		return fmt.Errorf("the next run: %w", err)
 	}
 	down, err := t.scene.down(ctx, nil)
@@ -175,6 +188,26 @@ func (t *torment) aftermath(ctx context.Context) error {
 		err = fmt.Errorf("after the next run %s", strings.Join(down, ", "))
 	}
 	return errors.Join(err, t.remains(ctx), t.sound())
+}
+
+// next is the backup after a strike, where the one before it was.
+func (t *torment) next(r round) error {
+	if r.kind.contained() {
+		return errors.Join(t.runContained("backup"), t.guardsGo())
+	}
+	_, err := t.program.run("backup")
+	return err
+}
+
+// guardsGo waits until the containers of guards are gone, which remove themselves just after the end of who asked for them, or, when the
+// engine has started them again, once it is clear that nobody asks.
+func (t *torment) guardsGo() error {
+	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		left, err := t.scene.strangers(t.Context())
+		if err != nil || len(left) == 0 || time.Since(began) > unasked+promise {
+			return err // what is left is found by remains
+		}
+	}
 }
 
 // remains is an error when something was left behind.
@@ -259,7 +292,9 @@ func (t *torment) mend() {
 	}
 }
 
+// report says how often each kind of strike came, and how the containers fared.
 func (t *torment) report() {
+	t.Logf("%d strikes, and %d rounds whose moment never came", t.strikes(), t.missed)
 	for _, k := range slices.Sorted(maps.Keys(t.figures)) {
 		f := t.figures[k]
 		slices.Sort(f.down)
@@ -270,5 +305,8 @@ func (t *torment) report() {
 		t.Attr(strings.ReplaceAll(string(k), " ", "_"), text)
 		t.Logf("%s: %s", k, text)
 	}
-	t.Logf("%d rounds whose moment never came; %d snapshots verified, %d of the database opened", t.missed, len(t.known), t.opened)
+	if t.wedged > 0 {
+		t.Logf("%d times the engine could start a container of its own no more after it was killed, until it was started once more", t.wedged)
+	}
+	t.Logf("%d snapshots verified, %d of the database opened", len(t.known), t.opened)
 }
