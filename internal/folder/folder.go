@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/dustin/go-humanize"
 	"golang.org/x/sys/unix"
@@ -47,8 +48,9 @@ func (f Folder) Close() error { return nil }
 // Path gives its path.
 func (f Folder) Path() string { return f.path }
 
-// Take takes the folder's archive, as the function of that name does.
+// Take takes the folder's archive, as the function of that name does, without what a restore may be about to put there.
 func (f Folder) Take(ctx context.Context, w io.Writer, o archive.Options) (*archive.Taking, error) {
+	o.Exclude = append(slices.Clip(o.Exclude), spareName+"*")
 	return archive.Take(ctx, f.path, w, o)
 }
 

@@ -6,28 +6,44 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/backupd/backupd/internal/archive"
+	"github.com/backupd/backupd/internal/durable"
 )
 
 // Stage is a folder on the file system of another: what comes in lies there until it takes the place of what is there, which then
 // lies there until it is removed.
 type Stage struct {
 	dir    string
-	volume string      // folder
-	was    os.FileInfo // of the volume's
+	lock   *durable.Lock // for as long as it is in use
+	volume string        // folder
+	was    os.FileInfo   // of the volume's
 	undo   []func() error
 	keep   bool // it holds data that could not be put back where it was
 }
 
-// stagePattern names the folder, and tells whoever finds it whose it is.
-const stagePattern = ".backupd-restore-*"
+// What a stage's folder is called tells whoever finds one what lies there: what can be had again, or, from the beginning of an exchange to
+// its end, what may be the only copy of a volume's data.
+const (
+	spareName = ".backupd-restore-"
+	onlyName  = ".backupd-exchange-"
+)
+
+// What is in a stage's folder.
+const (
+	lockName = "lock"
+	ofName   = "of" // a symbolic link to the name of the volume's folder
+)
 
 // Stage extracts into a folder beside this one, where that may be; or inside, where what is beside is not known to be its owner's, or is on
 // another file system. Removing the stage is left to the caller.
 func (f Folder) Stage(ctx context.Context, from Source) (*Stage, archive.Report, error) {
+	if err := f.sweep(); err != nil {
+		return nil, archive.Report{}, err
+	}
 	s, err := newStage(f.path, f.beside)
 	if err != nil {
 		return nil, archive.Report{}, err
@@ -48,17 +64,32 @@ func newStage(volume string, mayBeBeside bool) (*Stage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look at the folder: %w", err)
 	}
-	dir, err := os.MkdirTemp(parent, stagePattern)
+	s := &Stage{volume: volume, was: was}
+	err = unseen(volume, parent, func() (err error) {
+		s.dir, err = os.MkdirTemp(parent, spareName)
+		return err
+	})
+	if err == nil {
+		err = s.furnish()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("make a folder for what comes in: %w", err)
 	}
-	s := &Stage{dir: dir, volume: volume, was: was}
-	for _, sub := range []string{s.incoming(), s.outgoing()} {
-		if err := os.Mkdir(sub, 0o700); err != nil {
-			return nil, errors.Join(fmt.Errorf("make a folder for what comes in: %w", err), s.remove())
-		}
-	}
 	return s, nil
+}
+
+func (s *Stage) furnish() (err error) {
+	if s.lock, err = durable.TryLock(filepath.Join(s.dir, lockName)); err != nil {
+		return errors.Join(err, os.RemoveAll(s.dir))
+	}
+	for _, sub := range []string{s.incoming(), s.outgoing()} {
+		err = errors.Join(err, os.Mkdir(sub, 0o700))
+	}
+	err = errors.Join(err, os.Symlink(filepath.Base(s.volume), filepath.Join(s.dir, ofName)))
+	if err != nil {
+		err = errors.Join(err, s.remove())
+	}
+	return err
 }
 
 // Where tells the stage's own folder.
@@ -78,17 +109,33 @@ func (s *Stage) outgoing() string { return filepath.Join(s.dir, "outgoing") }
 
 func (s *Stage) remove() error {
 	if s.keep {
-		return errors.New("it holds data that belongs into the volume: put it back by hand")
+		return errors.Join(fmt.Errorf("%s holds data that belongs into the volume: put it back by hand", s.dir), s.lock.Unlock())
 	}
-	if filepath.Dir(s.dir) != s.volume {
-		return os.RemoveAll(s.dir)
+	return errors.Join(removeStage(s.volume, s.dir), s.lock.Unlock())
+}
+
+// removeStage leaves something to be found until all else is gone.
+func removeStage(volume, dir string) error {
+	return unseen(volume, filepath.Dir(dir), func() error {
+		for _, name := range []string{"incoming", "outgoing"} {
+			if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+				return err
+			}
+		}
+		return os.RemoveAll(dir)
+	})
+}
+
+// unseen does something with the stage in its parent, which is no change of the volume and is not to look like one.
+func unseen(volume, parent string, do func() error) error {
+	if parent != volume {
+		return do()
 	}
-	// Removing it is no change of the volume, and must not look like one.
-	root, err := readAttributes(s.volume)
+	root, err := readAttributes(volume)
 	if err != nil {
-		return errors.Join(err, os.RemoveAll(s.dir))
+		return errors.Join(err, do())
 	}
-	return errors.Join(os.RemoveAll(s.dir), root.apply(s.volume))
+	return errors.Join(do(), root.apply(volume))
 }
 
 // Exchange puts what came in into the place of what is there. When that fails, everything is put back as it was.
@@ -107,6 +154,20 @@ func (s *Stage) Exchange(context.Context) error {
 			err = errors.Join(err, fmt.Errorf("put back what was there: %w", back))
 		}
 	}
+	if !s.keep {
+		err = errors.Join(err, s.rename(spareName))
+	}
+	return err
+}
+
+// rename has the folder tell what lies in it.
+func (s *Stage) rename(prefix string) error {
+	random := s.dir[strings.LastIndexByte(s.dir, '-')+1:]
+	to := filepath.Join(filepath.Dir(s.dir), prefix+random)
+	err := unseen(s.volume, filepath.Dir(s.dir), func() error { return os.Rename(s.dir, to) })
+	if err == nil {
+		s.dir = to
+	}
 	return err
 }
 
@@ -120,6 +181,9 @@ func (s *Stage) replace() error {
 		return fmt.Errorf("look at what came in: %w", err)
 	}
 	s.undo = append(s.undo, func() error { return before.apply(s.volume) })
+	if err := s.rename(onlyName); err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
 	if err := s.move(s.volume, s.outgoing()); err != nil {
 		return fmt.Errorf("move the old data aside: %w", err)
 	}
@@ -129,7 +193,10 @@ func (s *Stage) replace() error {
 	if err := after.apply(s.volume); err != nil {
 		return fmt.Errorf("give the volume's folder its owner and mode: %w", err)
 	}
-	return syncFileSystem(s.volume)
+	if err := syncFileSystem(s.volume); err != nil {
+		return err
+	}
+	return s.rename(spareName)
 }
 
 // move moves everything in a folder, but for the stage itself, and notes how to move it back.
