@@ -80,6 +80,10 @@ type Container struct {
 	Networks    []Network // that it is attached to
 	NetworkOf   string    // id or name of the container whose network it shares; "" where it has its own
 	Published   []string  // TCP ports of the host that lead to it
+
+	// Mute says that the engine did not answer when it was asked about the container. What is known of it is what a list of all says:
+	// its names, its labels, its mounts, and a state that may be out of date.
+	Mute bool
 }
 
 // Network is a container's place in a network.
@@ -114,9 +118,9 @@ func (c Container) In(network string) bool {
 	return slices.ContainsFunc(c.Networks, func(n Network) bool { return n.ID == network })
 }
 
-// Active tells whether processes of the container exist, so that they could write now or once they are resumed.
+// Active tells whether processes of the container exist, for all that is known, so that they could write now or once they are resumed.
 func (c Container) Active() bool {
-	return c.State == Running || c.State == Paused || c.State == Restarting
+	return c.Mute || c.State == Running || c.State == Paused || c.State == Restarting
 }
 
 // Mounting tells whether the container mounts the volume, by its name or by binding its folder or one inside it, and whether it

@@ -2,6 +2,7 @@ package quiesce
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -45,14 +46,37 @@ type Scene struct {
 
 // Prepare looks up what Select needs beyond the containers, and selects.
 func Prepare(ctx context.Context, eng Engine, req Request, in Scene) (plan Plan, err error) {
+	if in.Containers, err = answered(ctx, eng, req, in.Containers); err != nil {
+		return Plan{}, err
+	}
 	if in.Services, err = services(ctx, eng, req, in.Containers); err != nil {
 		return Plan{}, err
 	}
 	return Select(req, in)
 }
 
+// answered waits for what the engine says of containers that matter to the request and that it did not answer about at first.
+func answered(ctx context.Context, eng Engine, req Request, containers []engine.Container) (known []engine.Container, err error) {
+	for _, c := range containers {
+		if c.Mute && req.concerns(c) {
+			name := c.Name
+			c, err = eng.Container(ctx, c.ID)
+			if errors.Is(err, engine.ErrNotFound) {
+				continue
+			}
+			if err != nil {
+				return nil, fmt.Errorf("container %q uses the volume, and the engine does not say what it is doing: "+
+					"if docker inspect hangs for it, too, restart the engine: %w", name, err)
+			}
+		}
+		known = append(known, c)
+	}
+	return known, nil
+}
+
 // Select decides which containers a request holds, how, and in which order: apps before what they depend on. The container of this
-// program is left out, what the engine is reached through, and each without processes.
+// program is left out, what the engine is reached through, and each without processes. A container that matters and is mute is taken for
+// one that runs: see Prepare.
 func Select(req Request, in Scene) (Plan, error) {
 	if err := req.mode().check(); err != nil {
 		return Plan{}, err

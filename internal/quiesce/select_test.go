@@ -1,6 +1,7 @@
 package quiesce_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -151,6 +152,56 @@ func TestSelectOrder(t *testing.T) {
 			}
 		}
 	})
+}
+
+// muted is an engine whose list says of some containers that it does not answer about them.
+type muted struct {
+	*world
+	names   []string
+	forGood bool
+}
+
+func (m muted) Containers(ctx context.Context) ([]engine.Container, error) {
+	all, err := m.world.Containers(ctx)
+	for i := range all {
+		all[i].Mute = slices.Contains(m.names, all[i].Name)
+	}
+	return all, err
+}
+
+func (m muted) Container(ctx context.Context, id string) (engine.Container, error) {
+	c, err := m.world.Container(ctx, id)
+	if m.forGood && slices.Contains(m.names, c.Name) {
+		return engine.Container{}, fmt.Errorf("inspect: %w", engine.ErrUnreachable)
+	}
+	return c, err
+}
+
+func TestAMuteContainerStopsOnlyWhatConcernsIt(t *testing.T) {
+	for name, tt := range map[string]struct {
+		muted     []string
+		forGood   bool
+		want, err string
+	}{
+		"a stranger":                    {muted: []string{"stranger"}, forGood: true, want: "pause app"},
+		"a reader":                      {muted: []string{"reader"}, forGood: true, want: "pause app"},
+		"a writer that answers later":   {muted: []string{"app"}, want: "pause app"},
+		"a writer that answers nothing": {muted: []string{"app"}, forGood: true, err: `container "app" uses the volume, and the engine does not say`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := muted{newWorld(t, container("app", writes), container("reader", reads), container("stranger")), tt.muted, tt.forGood}
+			all, err := w.Containers(t.Context())
+			must(t, err)
+			plan, err := quiesce.Prepare(t.Context(), w, quiesce.Request{Volumes: []engine.Volume{data}, Mode: quiesce.Pause},
+				quiesce.Scene{Containers: all})
+			if tt.err != "" && (err == nil || !strings.Contains(err.Error(), tt.err)) || tt.err == "" && err != nil {
+				t.Errorf("error %v, want %q", err, tt.err)
+			}
+			if got := summary(plan); got != tt.want {
+				t.Errorf("the plan is %q, want %q", got, tt.want)
+			}
+		})
+	}
 }
 
 func TestModeAsText(t *testing.T) {

@@ -14,10 +14,14 @@ import (
 	"github.com/backupd/backupd/internal/engine"
 )
 
-// inspections is how many containers are looked at at once.
-const inspections = 4
+// inspections is how many containers are looked at at once, and inspection how long each may take.
+const (
+	inspections = 4
+	inspection  = 3 * time.Second
+)
 
-// Containers lists all containers, whatever they are doing, in the engine's order. One that vanishes meanwhile is left out.
+// Containers lists all containers, whatever they are doing, in the engine's order. One that vanishes meanwhile is left out. One that the
+// engine does not answer about soon, as it is in the middle of a change that may never end, is Mute and holds nobody up.
 func (c *Client) Containers(ctx context.Context) ([]engine.Container, error) {
 	listing, cancel := bounded(ctx, answerLimit)
 	defer cancel()
@@ -30,12 +34,19 @@ func (c *Client) Containers(ctx context.Context) ([]engine.Container, error) {
 	g.SetLimit(inspections)
 	for i, summary := range list {
 		g.Go(func() error {
-			one, err := c.Container(looking, summary.ID)
-			if errors.Is(err, engine.ErrNotFound) {
+			soon, cancel := bounded(looking, inspection)
+			defer cancel()
+			one, err := c.Container(soon, summary.ID)
+			switch {
+			case errors.Is(err, engine.ErrNotFound):
 				return nil
+			case err != nil && soon.Err() != nil && looking.Err() == nil:
+				one = listed(summary)
+			case err != nil:
+				return err
 			}
 			found[i] = &one
-			return err
+			return nil
 		})
 	}
 	if err := g.Wait(); err != nil {

@@ -9,12 +9,14 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/docker/docker/client"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/backupd/backupd/internal/engine"
 )
@@ -138,6 +140,38 @@ func TestAContainerThatCannotBeReadIsNotLeftOut(t *testing.T) {
 	if all, err := c.Containers(t.Context()); err == nil || !strings.Contains(err.Error(), `inspect container "c2"`) {
 		t.Errorf("listed %+v, %v", all, err)
 	}
+}
+
+// Engines 20.10 do not answer about a container while it is changed, which can last for ever.
+func TestAContainerThatTheEngineDoesNotAnswerAboutHoldsUpNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := opened(t, answers{
+			"GET /containers/json": `[{"Id":"c2","Names":["/stuck"],"Image":"db:1","ImageID":"sha256:2","Labels":{"a":"b"},"State":"running",` +
+				`"Mounts":[{"Type":"volume","Name":"v","Source":"/s","Destination":"/d","RW":true}]},{"Id":"c1"},{"Id":"c3"}]`,
+			"GET /containers/c1/json": whole, "GET /containers/c2/json": "hang", "GET /containers/c3/json": "hang",
+		})
+		begin := time.Now()
+		all, err := c.Containers(t.Context())
+		want := []engine.Container{
+			{ID: "c2", Name: "stuck", Image: "db:1", ImageID: "sha256:2", Labels: map[string]string{"a": "b"}, State: engine.Running, Mute: true,
+				Mounts: []engine.Mount{{Volume: "v", Source: "/s", Destination: "/d"}}},
+			{ID: "c3", Name: "c3", Mute: true},
+		}
+		if err != nil || len(all) != 3 || all[1].Name != "web" || all[1].Mute {
+			t.Fatalf("listed %+v, %v", all, err)
+		}
+		if diff := cmp.Diff(want, slices.Delete(all, 1, 2)); diff != "" {
+			t.Error(diff)
+		}
+		if took := time.Since(begin); took != inspection {
+			t.Errorf("it took %s, want %s", took, inspection)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), inspection/2)
+		defer cancel()
+		if all, err := c.Containers(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a caller who could not wait was given %+v, %v", all, err)
+		}
+	})
 }
 
 func TestVolumesThatAreNotListedAreToldOf(t *testing.T) {

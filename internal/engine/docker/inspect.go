@@ -53,6 +53,24 @@ func inspected(answer container.InspectResponse) (engine.Container, error) {
 	return c, nil
 }
 
+// listed is what is known of a container that the engine does not answer about.
+func listed(summary container.Summary) engine.Container {
+	c := engine.Container{
+		ID:      summary.ID,
+		Name:    summary.ID,
+		Image:   summary.Image,
+		ImageID: summary.ImageID,
+		Labels:  summary.Labels,
+		State:   engine.State(summary.State),
+		Mute:    true,
+		Mounts:  mounts(summary.Mounts),
+	}
+	if len(summary.Names) > 0 {
+		c.Name = strings.TrimPrefix(summary.Names[0], "/")
+	}
+	return c
+}
+
 // state takes a container for running that runs in a way that only other engines know.
 func state(s *container.State) engine.State {
 	switch known := engine.State(s.Status); known {
