@@ -200,7 +200,11 @@ func (a *app) restoreFor(ctx context.Context, chosen stored, req restore.Request
 	}
 	fmt.Fprintf(a.std.out, "restored %s to %s: %d entries, %s\n", chosen.ID, where, result.Report.Entries, size(result.Report.Bytes))
 	for _, h := range result.Held.Held {
-		fmt.Fprintf(a.std.out, "container %s was down for %s\n", printable(h.Container), held(h.Milliseconds))
+		kind := "container"
+		if h.Service {
+			kind = "service"
+		}
+		fmt.Fprintf(a.std.out, "%s %s was down for %s\n", kind, printable(h.Container), held(h.Milliseconds))
 	}
 	for _, problem := range result.Unhealthy {
 		fmt.Fprintf(a.std.err, "restored, and %s\n", printable(problem))

@@ -22,6 +22,9 @@ type Service struct {
 	StopTimeout time.Duration // that its tasks are given to end by themselves
 }
 
+// Tasks are how many tasks of a service run, being healthy if they have a health check, and how many should.
+type Tasks struct{ Running, Wanted uint64 }
+
 // Labels that swarm gives to the containers of tasks.
 const (
 	swarmService     = "com.docker.swarm.service.id"

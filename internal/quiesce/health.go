@@ -9,27 +9,31 @@ import (
 	"github.com/backupd/backupd/internal/engine"
 )
 
-// Checked is a container with a health check that said it was healthy before it was held.
-type Checked struct{ ID, Name string }
+// Checked is a container with a health check that said it was healthy before it was held, or a swarm service that got its tasks back.
+type Checked struct {
+	ID, Name string
+	Replicas uint64 `json:",omitempty"` // of a service
+}
 
-// checked are the containers of a hold whose health is worth waiting for.
+// checked are the containers and services of a hold whose health is worth waiting for.
 func (h *Hold) checked() (all []Checked) {
 	for _, t := range h.held {
-		if t.Container.Health == engine.Healthy {
-			all = append(all, Checked{t.Container.ID, t.Container.Name})
+		if t.Container.Health == engine.Healthy || t.How == Scale && t.resumed {
+			all = append(all, Checked{t.Container.ID, t.Container.Name, t.Replicas})
 		}
 	}
 	return all
 }
 
-// Looker looks a container up.
+// Looker looks up how containers and services are.
 type Looker interface {
 	Container(ctx context.Context, id string) (engine.Container, error)
+	Tasks(ctx context.Context, service string) (engine.Tasks, error)
 }
 
-// AwaitHealth waits until containers that were let go are as healthy again as they were, at most for a limit, and tells which are not and
-// why. A pause makes an engine call a container unhealthy until the next check, so that takes up to one interval. One that is gone, or
-// does not run any more, is somebody else's business.
+// AwaitHealth waits until what was let go is as healthy again as it was, at most for a limit, and tells what is not and why. A pause
+// makes an engine call a container unhealthy until the next check, so that takes up to one interval. What is gone, does not run any more,
+// or has been scaled since, is somebody else's business.
 func AwaitHealth(ctx context.Context, eng Looker, all []Checked, limit time.Duration) (problems []string) {
 	const every = time.Second
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not within %s", limit))
@@ -52,8 +56,11 @@ func AwaitHealth(ctx context.Context, eng Looker, all []Checked, limit time.Dura
 	return problems
 }
 
-// unhealthy tells what speaks against a container being healthy.
+// unhealthy tells what speaks against a container or a service being healthy.
 func unhealthy(ctx context.Context, eng Looker, c Checked) string {
+	if c.Replicas > 0 {
+		return short(ctx, eng, c)
+	}
 	now, err := eng.Container(context.WithoutCancel(ctx), c.ID) // a last look is due to each, also when time is over
 	switch {
 	case errors.Is(err, engine.ErrNotFound):
@@ -64,4 +71,18 @@ func unhealthy(ctx context.Context, eng Looker, c Checked) string {
 		return ""
 	}
 	return fmt.Sprintf("container %q was healthy before it was held and is %s now", c.Name, now.Health)
+}
+
+// short tells how many tasks a service is short of.
+func short(ctx context.Context, eng Looker, c Checked) string {
+	tasks, err := eng.Tasks(context.WithoutCancel(ctx), c.ID)
+	switch {
+	case errors.Is(err, engine.ErrNotFound):
+		return ""
+	case err != nil:
+		return fmt.Sprintf("service %q could not be looked at: %v", c.Name, err)
+	case tasks.Wanted != c.Replicas || tasks.Running >= tasks.Wanted:
+		return ""
+	}
+	return fmt.Sprintf("service %q was scaled back to %d tasks, of which %d run", c.Name, c.Replicas, tasks.Running)
 }

@@ -31,6 +31,18 @@ func (r recovering) Container(_ context.Context, id string) (engine.Container, e
 	return c, nil
 }
 
+func (r recovering) Tasks(_ context.Context, service string) (engine.Tasks, error) {
+	after, there := r.after[service]
+	if !there {
+		return engine.Tasks{}, fmt.Errorf("count: %w", engine.ErrNotFound)
+	}
+	tasks := engine.Tasks{Running: 1, Wanted: 2}
+	if after > 0 && time.Since(r.since) >= after {
+		tasks.Running = 2
+	}
+	return tasks, nil
+}
+
 func TestAwaitHealth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
@@ -45,6 +57,24 @@ func TestAwaitHealth(t *testing.T) {
 		got := quiesce.AwaitHealth(t.Context(), eng, all, time.Minute)
 		if diff := cmp.Diff(want, got); diff != "" || time.Since(began) != time.Minute {
 			t.Errorf("after %s (-want +got):\n%s", time.Since(began), diff)
+		}
+	})
+}
+
+func TestAwaitHealthOfServices(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		eng := recovering{began, map[string]time.Duration{"slow": 30 * time.Second, "broken": 0, "scaled": 0}}
+		all := []quiesce.Checked{
+			{ID: "gone", Name: "gone", Replicas: 2}, {ID: "slow", Name: "slow", Replicas: 2}, {ID: "scaled", Name: "scaled since", Replicas: 3},
+		}
+		if got := quiesce.AwaitHealth(t.Context(), eng, all, time.Minute); got != nil || time.Since(began) != 30*time.Second {
+			t.Errorf("after %s: %q", time.Since(began), got)
+		}
+		want := []string{`service "broken" was scaled back to 2 tasks, of which 1 run (not within 1m0s)`}
+		got := quiesce.AwaitHealth(t.Context(), eng, []quiesce.Checked{{ID: "broken", Name: "broken", Replicas: 2}}, time.Minute)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
 		}
 	})
 }

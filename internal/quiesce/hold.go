@@ -105,7 +105,9 @@ func (h *Hold) result() Report {
 	reasons := h.doubts.all()
 	r := Report{Grade: grade(h.steps(), h.plan.Paused, reasons), Reasons: reasons, Checked: h.checked()}
 	for _, t := range h.held {
-		r.Held = append(r.Held, snapshot.Held{Container: t.Container.Name, Milliseconds: max(0, t.lasted.Milliseconds())})
+		r.Held = append(r.Held, snapshot.Held{
+			Container: t.Container.Name, Service: t.How == Scale, Milliseconds: max(0, t.lasted.Milliseconds()),
+		})
 	}
 	for _, c := range h.hooks.ended {
 		r.Hooks = append(r.Hooks, c.told())

@@ -47,9 +47,10 @@ type Manifest struct {
 	Restore  Restore   `json:"restore"`
 }
 
-// Held is a container that was made to hold still, and for how long.
+// Held is a container or a swarm service that was made to hold still, and for how long.
 type Held struct {
-	Container    string `json:"container"` // name
+	Container    string `json:"container"` // name, of the service if it is one
+	Service      bool   `json:"service,omitempty"`
 	Milliseconds int64  `json:"ms"`
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/swarm"
 
 	"github.com/backupd/backupd/internal/engine"
@@ -22,6 +23,26 @@ func (c *Client) Service(ctx context.Context, id string) (engine.Service, error)
 		return engine.Service{}, fmt.Errorf("inspect service %q: %w", id, err)
 	}
 	return serviceOf(answer), nil
+}
+
+// Tasks counts the tasks of a service, which is named by its id.
+func (c *Client) Tasks(ctx context.Context, service string) (engine.Tasks, error) {
+	ctx, cancel := bounded(ctx, answerLimit)
+	defer cancel()
+	list, err := c.api.ServiceList(ctx, swarm.ServiceListOptions{Status: true, Filters: filters.NewArgs(filters.Arg("id", service))})
+	if err != nil {
+		return engine.Tasks{}, fmt.Errorf("count the tasks of service %q: %w", service, c.sortedService(ctx, err))
+	}
+	for _, s := range list {
+		switch {
+		case s.ID != service: // the filter is one for prefixes
+		case s.ServiceStatus == nil:
+			return engine.Tasks{}, fmt.Errorf("count the tasks of service %q: the engine does not tell", service)
+		default:
+			return engine.Tasks{Running: s.ServiceStatus.RunningTasks, Wanted: s.ServiceStatus.DesiredTasks}, nil
+		}
+	}
+	return engine.Tasks{}, fmt.Errorf("count the tasks of service %q: %w", service, engine.ErrNotFound)
 }
 
 // Scale sets how many tasks a replicated service should have, if it should have as many as expected until now; else it is

@@ -26,6 +26,7 @@ type Engine interface {
 	Stop(ctx context.Context, id string, timeout time.Duration) error
 	Start(ctx context.Context, id string) error
 	Service(ctx context.Context, id string) (engine.Service, error)
+	Tasks(ctx context.Context, service string) (engine.Tasks, error)
 	Scale(ctx context.Context, id string, from, to uint64) error
 	Exec(ctx context.Context, id string, cmd engine.Command) (exit int, err error)
 	Events(ctx context.Context, since time.Time) iter.Seq2[engine.Event, error]

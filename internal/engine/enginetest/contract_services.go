@@ -1,7 +1,8 @@
 package enginetest
 
 import (
-	"context"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/backupd/backupd/internal/engine"
@@ -36,10 +37,25 @@ func (s *suite) serviceScales() {
 			s.Errorf("a task's container is %+v", c)
 		}
 	}
+	s.count(id, engine.Tasks{Running: 2, Wanted: 2})
 	s.must(s.Engine.Scale(s.Context(), id, 2, 0))
 	s.tasks(id, 0)
+	s.count(id, engine.Tasks{})
 	s.must(s.Engine.Scale(s.Context(), id, 0, 2))
 	s.tasks(id, 2)
+	s.count(id, engine.Tasks{Running: 2, Wanted: 2})
+	_, err := s.Engine.Tasks(s.Context(), id[:len(id)-1])
+	s.want(err, engine.ErrNotFound, "count the tasks of an absent service")
+}
+
+// count waits until the engine counts so many tasks of the service: it does a while after their containers have changed.
+func (s *suite) count(id string, want engine.Tasks) {
+	s.Helper()
+	s.eventually(fmt.Sprintf("the service has %+v tasks", want), func() bool {
+		tasks, err := s.Engine.Tasks(s.Context(), id)
+		s.must(err)
+		return tasks == want
+	})
 }
 
 func (s *suite) serviceConflicts() {
@@ -55,24 +71,21 @@ func (s *suite) serviceConflicts() {
 // tasks waits until the service has that many active containers.
 func (s *suite) tasks(id string, want int) []engine.Container {
 	s.Helper()
-	ctx, cancel := context.WithTimeout(s.Context(), time.Minute)
-	defer cancel()
-	for tick := time.NewTicker(50 * time.Millisecond); ; {
-		var active []engine.Container
-		all, err := s.Engine.Containers(ctx)
+	var active []engine.Container
+	s.eventually(fmt.Sprintf("the service has %d containers", want), func() bool {
+		all, err := s.Engine.Containers(s.Context())
 		s.must(err)
-		for _, c := range all {
-			if c.SwarmService() == id && c.Active() {
-				active = append(active, c)
-			}
-		}
-		if len(active) == want {
-			return active
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			s.Fatalf("the service has %d containers, want %d", len(active), want)
+		active = slices.DeleteFunc(all, func(c engine.Container) bool { return c.SwarmService() != id || !c.Active() })
+		return len(active) == want
+	})
+	return active
+}
+
+func (s *suite) eventually(what string, holds func() bool) {
+	s.Helper()
+	for began := time.Now(); !holds(); time.Sleep(50 * time.Millisecond) {
+		if time.Since(began) > time.Minute {
+			s.Fatalf("in time not: %s", what)
 		}
 	}
 }

@@ -62,6 +62,24 @@ func (f *Fake) Service(ctx context.Context, id string) (seen engine.Service, err
 	return seen, err
 }
 
+// Tasks counts the tasks of a service.
+func (f *Fake) Tasks(ctx context.Context, id string) (tasks engine.Tasks, err error) {
+	err = f.call(ctx, "count tasks of service "+id, func() error {
+		s, err := f.findService(id)
+		if err != nil {
+			return fmt.Errorf("count tasks of %w", err)
+		}
+		tasks.Wanted = s.Replicas
+		for _, c := range f.containers {
+			if c.SwarmService() == s.ID && c.State == engine.Running && (c.Health == "" || c.Health == engine.Healthy) {
+				tasks.Running++
+			}
+		}
+		return nil
+	})
+	return tasks, err
+}
+
 // Scale sets how many tasks a service should have.
 func (f *Fake) Scale(ctx context.Context, id string, from, to uint64) error {
 	return f.call(ctx, fmt.Sprintf("scale service %s to %d", id, to), func() error {
