@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"crypto/rand"
 	"fmt"
 	"io"
 	"net/http"
@@ -33,6 +34,12 @@ type rule struct {
 // through gives a store with an empty bucket behind a front.
 func through(t *testing.T, server *s3test.Server, rules ...rule) (*Store, *front) {
 	t.Helper()
+	return throughWith(t, server, "", rules...)
+}
+
+// throughWith does so for a store with more parameters in its URL.
+func throughWith(t *testing.T, server *s3test.Server, parameters string, rules ...rule) (*Store, *front) {
+	t.Helper()
 	behind, err := url.Parse(server.Endpoint)
 	if err != nil {
 		t.Fatal(err)
@@ -43,20 +50,13 @@ func through(t *testing.T, server *s3test.Server, rules ...rule) (*Store, *front
 	}}}
 	listener := httptest.NewServer(f)
 	t.Cleanup(listener.Close)
-	bucket := "bucket-" + strings.ToLower(strings.Map(letters, t.Name()))
+	bucket := strings.ToLower("bucket-" + rand.Text()) // a test may have several
 	u := server.Bucket(bucket)
 	t.Cleanup(func() { server.WantNoUploads(bucket) })
 	query := u.Query()
 	query.Set("endpoint", listener.URL)
-	u.RawQuery = query.Encode()
+	u.RawQuery = query.Encode() + parameters
 	return openAt(t, u), f
-}
-
-func letters(r rune) rune {
-	if 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' {
-		return r
-	}
-	return -1
 }
 
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -140,6 +140,15 @@ func cutOff(after int) func(http.Handler, http.ResponseWriter, *http.Request) {
 		_ = http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
 	}
+}
+
+// replay gives an answer that was recorded.
+func replay(w http.ResponseWriter, answer *httptest.ResponseRecorder) {
+	for name, values := range answer.Header() {
+		w.Header()[name] = values
+	}
+	w.WriteHeader(answer.Code)
+	_, _ = w.Write(answer.Body.Bytes()) // the client may be gone
 }
 
 // say answers with these headers and this body.

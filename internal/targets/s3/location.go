@@ -25,10 +25,11 @@ type location struct {
 	partSize    int64 // bytes; 0 for parts that grow with the object
 	concurrency int   // parts of one object on their way at once
 	conditional bool  // whether the server is asked not to replace
+	proof       proof // of what the server has stored
 }
 
 func parse(u *url.URL) (location, error) {
-	l := location{bucket: u.Host, concurrency: 2, conditional: true}
+	l := location{bucket: u.Host, concurrency: 2, conditional: true, proof: byCRC}
 	switch {
 	case u.Scheme != "s3" || u.Opaque != "":
 		return l, errors.New("it has to look like s3://bucket/prefix")
@@ -72,6 +73,7 @@ func (l *location) parameters() map[string]func(value string) error {
 		"region":      func(v string) error { l.region = v; return nil },
 		"path-style":  func(v string) (err error) { l.pathStyle, err = yesNo(v); return err },
 		"conditional": func(v string) (err error) { l.conditional, err = yesNo(v); return err },
+		"checksum":    func(v string) (err error) { l.proof, err = parseProof(v); return err },
 		"part-size":   func(v string) (err error) { l.partSize, err = parsePartSize(v); return err },
 		"concurrency": func(v string) (err error) { l.concurrency, err = parseConcurrency(v); return err },
 	}

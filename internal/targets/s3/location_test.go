@@ -9,7 +9,7 @@ import (
 )
 
 func TestURLs(t *testing.T) {
-	plain := location{bucket: "b", concurrency: 2, conditional: true}
+	plain := location{bucket: "b", concurrency: 2, conditional: true, proof: byCRC}
 	with := func(change func(*location)) location { l := plain; change(&l); return l }
 	for text, want := range map[string]location{
 		"s3://b":                            plain,
@@ -21,6 +21,7 @@ func TestURLs(t *testing.T) {
 		"s3://b?endpoint=http://[::1]:9000": with(func(l *location) { l.endpoint = "http://[::1]:9000" }),
 		"s3://b?path-style=true":            with(func(l *location) { l.pathStyle = true }),
 		"s3://b?conditional=false":          with(func(l *location) { l.conditional = false }),
+		"s3://b?checksum=md5":               with(func(l *location) { l.proof = byMD5 }),
 		"s3://b?part-size=16MiB":            with(func(l *location) { l.partSize = 16 << 20 }),
 		"s3://b?concurrency=8":              with(func(l *location) { l.concurrency = 8 }),
 	} {
@@ -41,7 +42,7 @@ func TestBadURLs(t *testing.T) {
 		"s3://b/p#fragment":                    "%23",
 		"s3://AKIA:hunter2@b/p":                "AWS_SECRET_ACCESS_KEY",
 		"s3://b?regoin=eu-1":                   "did you mean region?",
-		"s3://b?secret_key=hunter2":            "there are concurrency, conditional, endpoint, part-size, path-style, region",
+		"s3://b?secret_key=hunter2":            "there are checksum, concurrency, conditional, endpoint, part-size, path-style, region",
 		"s3://b?region=a&region=b":             "more than once",
 		"s3://b?endpoint=s3.example.com":       "https://s3.example.com",
 		"s3://b?endpoint=":                     "https://s3.example.com",
@@ -49,6 +50,7 @@ func TestBadURLs(t *testing.T) {
 		"s3://b?path-style=yes":                "neither true nor false",
 		"s3://b?part-size=1MiB":                "5MiB to 512MiB",
 		"s3://b?part-size=big":                 "5MiB to 512MiB",
+		"s3://b?checksum=sha1":                 "none of crc32c, md5 and none",
 		"s3://b?concurrency=0":                 "1 to 16",
 	} {
 		_, err := Open(t.Context(), mustURL(t, text), Options{})

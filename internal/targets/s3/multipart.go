@@ -15,7 +15,7 @@ import (
 // multipart uploads first, which is a whole part, and all of r after it.
 func (u *upload) multipart(ctx context.Context, first []byte, r io.Reader) (err error) {
 	out, err := u.store.client.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{
-		Bucket: &u.store.at.bucket, Key: u.store.key(u.key), Metadata: u.metadata(), ChecksumAlgorithm: types.ChecksumAlgorithmCrc32c,
+		Bucket: &u.store.at.bucket, Key: u.store.key(u.key), Metadata: u.metadata(), ChecksumAlgorithm: u.store.at.proof.algorithm(),
 	})
 	if err != nil {
 		return u.failed(err)
@@ -33,9 +33,17 @@ func (u *upload) multipart(ctx context.Context, first []byte, r io.Reader) (err 
 	return u.complete(ctx, parts)
 }
 
+// part is a part on its way, or there.
+type part struct {
+	number int32
+	size   int
+	sum    []byte
+	etag   *string
+}
+
 // parts sends the parts. The buffers are what bounds how many are on their way.
-func (u *upload) parts(ctx context.Context, buf []byte, r io.Reader) ([]*types.CompletedPart, error) {
-	var parts []*types.CompletedPart
+func (u *upload) parts(ctx context.Context, buf []byte, r io.Reader) ([]*part, error) {
+	var parts []*part
 	pool := newPool(u.store, len(buf))
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
@@ -43,7 +51,7 @@ func (u *upload) parts(ctx context.Context, buf []byte, r io.Reader) ([]*types.C
 			if len(parts) == maxParts {
 				return u.failed(fmt.Errorf("it is longer than %d parts can be: set part-size= in the target's URL", maxParts))
 			}
-			part := &types.CompletedPart{PartNumber: aws.Int32(int32(len(parts) + 1))}
+			part := &part{number: int32(len(parts) + 1), size: n}
 			parts = append(parts, part)
 			data := buf[:n]
 			g.Go(func() error {
@@ -73,27 +81,33 @@ func (u *upload) parts(ctx context.Context, buf []byte, r io.Reader) ([]*types.C
 }
 
 // send uploads one part and notes what the server says to it.
-func (u *upload) send(ctx context.Context, part *types.CompletedPart, data []byte) error {
-	part.ChecksumCRC32C = checksum(data)
+func (u *upload) send(ctx context.Context, part *part, data []byte) error {
 	answered, cancel := toBeAnswered(ctx)
 	defer cancel()
-	out, err := u.store.client.UploadPart(answered, &s3.UploadPartInput{
-		Bucket: &u.store.at.bucket, Key: u.store.key(u.key), UploadId: u.id, PartNumber: part.PartNumber,
-		Body: newBody(ctx, data), ContentLength: aws.Int64(int64(len(data))), ChecksumCRC32C: part.ChecksumCRC32C,
-	})
+	in := &s3.UploadPartInput{
+		Bucket: &u.store.at.bucket, Key: u.store.key(u.key), UploadId: u.id, PartNumber: &part.number,
+		Body: newBody(ctx, data), ContentLength: aws.Int64(int64(len(data))),
+	}
+	part.sum = u.store.at.proof.sum(data)
+	in.ChecksumCRC32C, in.ContentMD5 = u.store.at.proof.headers(part.sum)
+	out, err := u.store.client.UploadPart(answered, in)
 	if err != nil {
 		return u.failed(err)
 	}
-	part.ETag = out.ETag
+	part.etag = out.ETag
 	return nil
 }
 
-func (u *upload) complete(ctx context.Context, parts []*types.CompletedPart) error {
-	all := make([]types.CompletedPart, len(parts))
+func (u *upload) complete(ctx context.Context, parts []*part) error {
+	var want content
+	all, sums := make([]types.CompletedPart, len(parts)), make([][]byte, len(parts))
 	for i, p := range parts {
-		all[i] = *p
+		all[i] = types.CompletedPart{PartNumber: &p.number, ETag: p.etag}
+		all[i].ChecksumCRC32C, _ = u.store.at.proof.headers(p.sum)
+		sums[i], want.size = p.sum, want.size+int64(p.size)
 	}
-	return u.commit(ctx, func(ctx context.Context, ifNoneMatch *string) error {
+	want.sum = u.store.at.proof.ofParts(sums)
+	return u.commit(ctx, want, func(ctx context.Context, ifNoneMatch *string) error {
 		_, err := u.store.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
 			Bucket: &u.store.at.bucket, Key: u.store.key(u.key), UploadId: u.id, IfNoneMatch: ifNoneMatch,
 			MultipartUpload: &types.CompletedMultipartUpload{Parts: all},

@@ -3,10 +3,7 @@ package s3
 import (
 	"context"
 	"crypto/rand"
-	"encoding/base64"
-	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"io/fs"
 	"net/http"
@@ -19,8 +16,8 @@ import (
 
 // Put is described at targets.Store.
 //
-// An object of less than one part is one request, any other a multipart upload, which is aborted when it fails. What the server
-// stores is checked by it against a CRC-32C of what was read.
+// An object of less than one part is one request, any other a multipart upload, which is aborted when it fails. The server is given
+// a checksum of what was read, and asked afterwards what it has: it is not believed to have stored anything.
 func (s *Store) Put(ctx context.Context, key string, r io.Reader) error {
 	if err := targets.CheckKey(key); err != nil {
 		return fmt.Errorf("put: %w", err)
@@ -78,57 +75,37 @@ func (u *upload) unread(err error) error {
 func (u *upload) failed(err error) error { return u.store.wrap("put", u.key, err) }
 
 func (u *upload) whole(ctx context.Context, data []byte) error {
-	return u.commit(ctx, func(answered context.Context, ifNoneMatch *string) error {
-		_, err := u.store.client.PutObject(answered, &s3.PutObjectInput{
+	sum := u.store.at.proof.sum(data)
+	want := content{size: int64(len(data)), sum: u.store.at.proof.text(sum)}
+	return u.commit(ctx, want, func(answered context.Context, ifNoneMatch *string) error {
+		in := &s3.PutObjectInput{
 			Bucket: &u.store.at.bucket, Key: u.store.key(u.key), Metadata: u.metadata(), IfNoneMatch: ifNoneMatch,
-			Body: newBody(ctx, data), ContentLength: aws.Int64(int64(len(data))), ChecksumCRC32C: checksum(data),
-		})
+			Body: newBody(ctx, data), ContentLength: &want.size,
+		}
+		in.ChecksumCRC32C, in.ContentMD5 = u.store.at.proof.headers(sum)
+		_, err := u.store.client.PutObject(answered, in)
 		return err
 	})
 }
 
-// checksum is the CRC-32C as S3 writes it.
-func checksum(data []byte) *string {
-	sum := crc32.Checksum(data, crc32.MakeTable(crc32.Castagnoli))
-	return aws.String(base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, sum)))
-}
-
 // commit makes the object appear by a call that takes an If-None-Match header. To a server that does not know this header it does
 // not send it again, and asks before whether the object is there: the best that can be done then.
-func (u *upload) commit(ctx context.Context, call func(ctx context.Context, ifNoneMatch *string) error) error {
-	ctx, cancel := toBeAnswered(ctx)
+func (u *upload) commit(ctx context.Context, want content, call func(ctx context.Context, ifNoneMatch *string) error) error {
+	answered, cancel := toBeAnswered(ctx)
 	defer cancel()
 	if !u.store.unconditional.Load() {
-		err := call(ctx, aws.String("*"))
+		err := call(answered, aws.String("*"))
 		if _, status := answer(err); status != http.StatusNotImplemented {
-			return u.settle(ctx, err)
+			return u.settle(ctx, want, err)
 		}
 		u.store.unconditional.Store(true)
 		u.store.log.Warn("the server cannot keep objects from being replaced, so backupd looks before it writes", "bucket", u.store.at.bucket)
 	}
-	switch _, err := u.head(ctx); {
+	switch _, err := u.head(answered); {
 	case err == nil:
 		return u.failed(fs.ErrExist)
 	case !isAbsent(err):
 		return u.failed(err)
 	}
-	return u.settle(ctx, call(ctx, nil))
-}
-
-// settle finds out whether what failed has taken effect all the same. An answer may be lost, and the SDK then asks again: so it is
-// told that the object exists, or that the upload does not, when the first try had done all that was wanted.
-func (u *upload) settle(ctx context.Context, err error) error {
-	if err == nil {
-		return nil
-	}
-	ctx, cancel := afterwards(ctx)
-	defer cancel()
-	if there, headErr := u.head(ctx); headErr == nil && there.Metadata[markName] == u.mark {
-		return nil
-	}
-	return u.failed(err) // what cannot be asked is taken for what it was called
-}
-
-func (u *upload) head(ctx context.Context) (*s3.HeadObjectOutput, error) {
-	return u.store.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &u.store.at.bucket, Key: u.store.key(u.key)})
+	return u.settle(ctx, want, call(answered, nil))
 }

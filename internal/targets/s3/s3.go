@@ -50,7 +50,8 @@ type Options struct {
 //
 // with credentials by the SDK's own chain: environment, shared files, roles. The parameters, all optional: endpoint and path-style
 // for servers other than AWS; region; part-size and concurrency of uploads, for servers that want equal parts, or for more speed
-// at the price of memory; conditional=false for servers that mishandle If-None-Match.
+// at the price of memory; conditional=false for servers that mishandle If-None-Match; checksum=md5 or none for those that do not know
+// the newer ones.
 //
 // It does not ask the server anything: that is for Check.
 func Open(ctx context.Context, u *url.URL, o Options) (*Store, error) {
