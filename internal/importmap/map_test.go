@@ -44,7 +44,7 @@ part
 	catalog                 archive durable snapshot targets
 	engine/dir              engine
 	engine/docker           engine
-	folder                  archive
+	folder                  archive durable
 	ledger                  durable snapshot
 	guard                   =quiesce snapshot
 	quiesce                 durable engine snapshot
