@@ -27,6 +27,8 @@ race|gcc|gcc|the race detector
 race|libc6-dev|/usr/include/stdlib.h|the race detector
 archive|libarchive-tools|bsdtar|comparing archives with what another tar makes of them
 archive|zstd|zstd|opening archives with stock tools
+archive|age|age|opening encrypted archives with the stock tool
+archive|openssh-client|ssh-keygen|keys to encrypt to
 archive|acl|setfacl|files with access control lists
 archive|attr|setfattr|files with extended attributes
 systemd|systemd|/lib/systemd/systemd|the units under a real systemd

@@ -25,23 +25,23 @@ test
 	testenv
 
 wire
-	cmd/backupd             access archive backup catalog config daemon discovery durable engine engine/dir engine/docker folder guard ledger plan quiesce remote restore retention snapshot spelling targets targets/local targets/s3
+	cmd/backupd             access archive backup catalog config daemon discovery durable engine engine/dir engine/docker folder guard ledger plan quiesce remote restore retention seal snapshot spelling targets targets/local targets/s3
 
 run
 	daemon                  backup engine ledger plan schedule
-	restore                 access archive catalog engine folder quiesce snapshot
+	restore                 access archive catalog engine folder quiesce seal snapshot
 
 flow
-	backup                  access archive catalog engine plan quiesce retention snapshot spool
+	backup                  access archive catalog engine plan quiesce retention seal snapshot spool
 	discovery               engine ledger plan
 
 plan
-	config                  =plan archive quiesce retention schedule snapshot spelling
+	config                  =plan archive quiesce retention schedule seal snapshot spelling
 	plan                    archive engine quiesce retention schedule snapshot spelling
 
 part
 	access                  =folder =remote archive durable engine
-	catalog                 archive durable snapshot targets
+	catalog                 archive durable seal snapshot targets
 	engine/dir              engine
 	engine/docker           engine
 	folder                  archive durable
@@ -59,6 +59,7 @@ leaf
 	durable
 	engine
 	schedule
+	seal
 	snapshot
 	spelling
 	targets
@@ -67,6 +68,7 @@ leaf
 // doors says which packages may import a thing from outside: each has one door, so that the rest of the program does not depend on
 // its types, its errors and its fashions. Tests have their own.
 var doors = map[string][]string{
+	"filippo.io/age":                       {"seal"},
 	"github.com/aws/":                      {"targets/s3"},
 	"github.com/docker/docker/":            {"engine/docker", "testenv"},
 	"github.com/docker/go-connections/":    {"engine/docker"},
@@ -77,6 +79,7 @@ var doors = map[string][]string{
 	"github.com/robfig/cron/":              {"schedule"},
 	"github.com/spf13/cobra":               {"cmd/backupd"},
 	"github.com/vbauerster/mpb/":           {"cmd/backupd"},
+	"golang.org/x/crypto/ssh":              {"seal"},
 	"modernc.org/sqlite":                   {"examples/demo/bank"},
 }
 
