@@ -29,6 +29,7 @@ import (
 	"github.com/backupd/backupd/internal/plan"
 	"github.com/backupd/backupd/internal/quiesce"
 	"github.com/backupd/backupd/internal/restore"
+	"github.com/backupd/backupd/internal/seal"
 	"github.com/backupd/backupd/internal/targets"
 	"github.com/backupd/backupd/internal/targets/local"
 	"github.com/backupd/backupd/internal/targets/s3"
@@ -52,6 +53,7 @@ type app struct {
 	self    string // id of the container that this program runs in
 	ledger  *ledger.Ledger
 	targets []backup.Target // in the order of the settings
+	keys    *seal.Keys
 	locks   catalog.Locks
 	pruner  backup.Pruner
 }
@@ -110,6 +112,7 @@ func (a *app) open(ctx context.Context) error {
 	if a.host, err = a.hostName(ctx); err != nil {
 		return err
 	}
+	a.keys = seal.KeysIn(cfg.Identity, a.asker())
 	boundMemory(cfg.Parallel, len(cfg.Targets))
 	for _, t := range cfg.Targets {
 		a.targets = append(a.targets, a.openTarget(t))
@@ -158,7 +161,7 @@ func (a *app) openTarget(t config.Target) backup.Target {
 	return backup.Target{
 		Name:    t.Name,
 		Check:   store.Check,
-		Catalog: catalog.New(store, a.cache(t), a.host),
+		Catalog: catalog.New(store, a.cache(t), a.host).WithKeys(a.keys),
 	}
 }
 
@@ -253,6 +256,7 @@ func (a *app) runner(src source) (*backup.Runner, error) {
 		Locks:    a.locks,
 		Spool:    spool,
 		Archive:  archive.Options{Level: a.cfg.Compression, ReadLimit: int64(a.cfg.ReadLimit), Scratch: spool.Dir},
+		Seal:     a.cfg.Recipients,
 		Pruner:   a.pruner,
 		Now:      a.now,
 		Entropy:  rand.Reader,

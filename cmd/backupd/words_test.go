@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 
+	keypair "filippo.io/age"
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
@@ -24,6 +25,7 @@ var words = map[string]func(ts *testscript.TestScript, neg bool, args []string){
 	"keys":   keys,
 	"let":    let,
 	"damage": damage,
+	"pair":   pair,
 	"same":   same,
 	"tmpfs":  tmpfs,
 }
@@ -106,6 +108,17 @@ func damage(ts *testscript.TestScript, neg bool, args []string) {
 	data[len(data)/2] ^= 1
 	ts.Check(os.Chmod(found[0], 0o640))
 	ts.Check(os.WriteFile(found[0], data, 0o640))
+}
+
+// pair NAME makes a key for encryption: NAME.pub, which $NAME holds too, and NAME.key.
+func pair(ts *testscript.TestScript, neg bool, args []string) {
+	key, err := keypair.GenerateX25519Identity()
+	if ts.Check(err); neg || len(args) != 1 {
+		ts.Fatalf("usage: pair NAME")
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".pub"), []byte(key.Recipient().String()+"\n"), 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".key"), []byte("# a key\n"+key.String()+"\n"), 0o600))
+	ts.Setenv(args[0], key.Recipient().String())
 }
 
 // same DIR DIR compares all that is in two folders: names, kinds, modes, times and contents.

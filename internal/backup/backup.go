@@ -21,6 +21,7 @@ import (
 	"github.com/backupd/backupd/internal/engine"
 	"github.com/backupd/backupd/internal/plan"
 	"github.com/backupd/backupd/internal/quiesce"
+	"github.com/backupd/backupd/internal/seal"
 	"github.com/backupd/backupd/internal/snapshot"
 )
 
@@ -64,6 +65,7 @@ type Runner struct {
 	Locks    catalog.Locks
 	Spool    Spool
 	Archive  archive.Options // Exclude and Progress come from the job
+	Seal     seal.Recipients // none: archives are not encrypted
 	Pruner   Pruner
 
 	Now     func() time.Time

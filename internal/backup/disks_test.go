@@ -99,7 +99,7 @@ func (w *world) archive(t *testing.T, target, volume string) []byte {
 		t.Errorf("target %s has no snapshot of volume %s", target, volume)
 		return nil
 	}
-	from, err := w.runner.Targets[target].Catalog.OpenArchive(t.Context(), all[len(all)-1].Ref(), 0, -1)
+	from, err := w.runner.Targets[target].Catalog.Stream(t.Context(), all[len(all)-1].Manifest)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -99,17 +99,15 @@ func notGood(one *reading) error {
 func (r *Runner) manifest(one *reading, sum archive.Summary) snapshot.Manifest {
 	ref := one.ref
 	m := snapshot.Manifest{
-		Format:  snapshot.Format,
-		ID:      ref.ID,
-		Host:    ref.Host,
-		Owner:   r.Identity.Owner,
-		Volume:  ref.Volume,
-		Taken:   one.taken.UTC(),
-		Program: r.Identity.Program,
-		Quiesce: one.volume.Quiesce.Value.String(),
-		Archives: []snapshot.Archive{{
-			ID: ref.ID, Size: sum.Stored, Plain: sum.Plain, Directory: sum.Directory,
-		}},
+		Format:   snapshot.Format,
+		ID:       ref.ID,
+		Host:     ref.Host,
+		Owner:    r.Identity.Owner,
+		Volume:   ref.Volume,
+		Taken:    one.taken.UTC(),
+		Program:  r.Identity.Program,
+		Quiesce:  one.volume.Quiesce.Value.String(),
+		Archives: []snapshot.Archive{one.archive(sum)},
 		Contents: snapshot.Contents{
 			Entries: sum.Entries, Bytes: sum.Bytes, Vanished: sum.Vanished, Resized: sum.Resized, Sockets: sum.Sockets,
 			Mounts: int64(len(sum.Mounts)), Cloned: sum.Cloned,

@@ -12,6 +12,7 @@ import (
 	"github.com/backupd/backupd/internal/archive"
 	"github.com/backupd/backupd/internal/plan"
 	"github.com/backupd/backupd/internal/quiesce"
+	"github.com/backupd/backupd/internal/seal"
 	"github.com/backupd/backupd/internal/snapshot"
 	"github.com/backupd/backupd/internal/spool"
 )
@@ -23,6 +24,7 @@ type reading struct {
 	previous *snapshot.Manifest // newest good one on any target
 	sinks    []*sink
 	stream   *spool.Spool // the way from the archive's writer to the sinks
+	sealed   *seal.Writer // goes before it where archives are encrypted; else nil
 	uploads  sync.WaitGroup
 	arrived  chan<- *sink            // gets each sink once its upload has ended
 	sent     int                     // uploads that were begun
@@ -121,17 +123,23 @@ func (r *Runner) take(ctx, uploading context.Context, one *reading, taken time.T
 	}
 	ref := snapshot.Ref{Host: r.Identity.Host, Volume: one.volume.Name, ID: id}
 	uploading, one.abandon = context.WithCancelCause(uploading)
-	one.send(uploading, ref)
+	one.send(uploading, ref, r.kind())
 	waiting := context.AfterFunc(ctx, func() { one.stream.End(context.Cause(ctx)) }) // for a target, perhaps
 	defer waiting()
 	one.ref, one.taken = ref, taken
-	one.taking, err = one.folder.Take(ctx, one.stream, r.archiveOptions(one))
+	to, err := r.seal(one)
+	if err == nil {
+		one.taking, err = one.folder.Take(ctx, to, r.archiveOptions(one))
+	}
 	return one.settle(ctx, err)
 }
 
 // complete archives what was taken of a volume.
 func (r *Runner) complete(ctx context.Context, one *reading) error {
 	summary, err := one.taking.Finish(ctx)
+	if err == nil && one.sealed != nil {
+		err = one.sealed.Close()
+	}
 	if err != nil {
 		return one.settle(ctx, err)
 	}

@@ -38,11 +38,11 @@ type draft interface {
 
 // send has the sinks take what is going to be written. The first one that can keep it in a draft does; the others read behind that, or
 // from the spool's ring.
-func (one *reading) send(ctx context.Context, ref snapshot.Ref) {
+func (one *reading) send(ctx context.Context, ref snapshot.Ref, kind snapshot.Kind) {
 	drafted := false
 	for _, s := range one.sinks {
 		if !drafted {
-			d, err := s.target.Catalog.DraftArchive(ctx, ref)
+			d, err := s.target.Catalog.DraftArchive(ctx, ref, kind)
 			if err == nil {
 				drafted = true
 				one.stream.Through(d)
@@ -57,7 +57,7 @@ func (one *reading) send(ctx context.Context, ref snapshot.Ref) {
 		from := one.stream.Reader(s.target.Name)
 		one.upload(s, func() error {
 			defer from.Close() // so that a target that failed is not waited for
-			return s.target.Catalog.PutArchive(ctx, ref, from)
+			return s.target.Catalog.PutArchive(ctx, ref, kind, from)
 		})
 	}
 }

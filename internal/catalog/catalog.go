@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/backupd/backupd/internal/seal"
 	"github.com/backupd/backupd/internal/snapshot"
 	"github.com/backupd/backupd/internal/targets"
 )
@@ -27,11 +28,19 @@ type Catalog struct {
 	store targets.Store
 	cache targets.Store // of manifests, which never change; nil for none
 	host  string
+	keys  *seal.Keys // to encrypted archives; nil for none
 }
 
 // New gives the catalog of a host. The cache, if not nil, is the catalog's own: it belongs to this one store.
 func New(store, cache targets.Store, host string) *Catalog {
 	return &Catalog{store: store, cache: cache, host: host}
+}
+
+// WithKeys gives the same catalog, with the keys to encrypted archives.
+func (c *Catalog) WithKeys(keys *seal.Keys) *Catalog {
+	with := *c
+	with.keys = keys
+	return &with
 }
 
 // Host is the host whose snapshots these are.

@@ -40,7 +40,7 @@ func store(t *testing.T, c *catalog.Catalog, volume string, days ...int) []snaps
 	var all []snapshot.Manifest
 	for _, day := range days {
 		m := manifest(volume, day)
-		if err := c.PutArchive(t.Context(), m.Ref(), strings.NewReader(string(m.ID))); err != nil {
+		if err := c.PutArchive(t.Context(), m.Ref(), m.Archives[0].Kind(), strings.NewReader(string(m.ID))); err != nil {
 			t.Fatal(err)
 		}
 		if err := c.Commit(t.Context(), m); err != nil {
@@ -253,7 +253,7 @@ func TestAFaultNeverLeavesAManifestWithoutItsArchive(t *testing.T) {
 			faults := &faulttest.Injector{At: at, Kind: kind, Cancel: cancel}
 			s.Faults = faults
 			m := manifest("app", 2)
-			_ = c.PutArchive(ctx, m.Ref(), strings.NewReader(string(m.ID)))
+			_ = c.PutArchive(ctx, m.Ref(), m.Archives[0].Kind(), strings.NewReader(string(m.ID)))
 			_ = c.Commit(ctx, m)
 			_ = c.Remove(ctx, old.Ref())
 			cancel()

@@ -16,8 +16,8 @@ import (
 )
 
 // PutArchive stores the archive of a snapshot that is not committed yet.
-func (c *Catalog) PutArchive(ctx context.Context, ref snapshot.Ref, r io.Reader) error {
-	if err := c.store.Put(ctx, ref.Key(snapshot.ArchiveKind), r); err != nil {
+func (c *Catalog) PutArchive(ctx context.Context, ref snapshot.Ref, kind snapshot.Kind, r io.Reader) error {
+	if err := c.store.Put(ctx, ref.Key(kind), r); err != nil {
 		return fmt.Errorf("store archive %s: %w", ref.ID, err)
 	}
 	return nil
@@ -25,30 +25,23 @@ func (c *Catalog) PutArchive(ctx context.Context, ref snapshot.Ref, r io.Reader)
 
 // DraftArchive begins the archive of a snapshot that is not committed yet, where it can be read while it is written. Elsewhere it is an
 // error for which errors.Is(err, errors.ErrUnsupported) holds.
-func (c *Catalog) DraftArchive(ctx context.Context, ref snapshot.Ref) (targets.Draft, error) {
+func (c *Catalog) DraftArchive(ctx context.Context, ref snapshot.Ref, kind snapshot.Kind) (targets.Draft, error) {
 	err := errors.ErrUnsupported
 	if drafter, ok := c.store.(targets.Drafter); ok {
 		var d targets.Draft
-		if d, err = drafter.Draft(ctx, ref.Key(snapshot.ArchiveKind)); err == nil {
+		if d, err = drafter.Draft(ctx, ref.Key(kind)); err == nil {
 			return d, nil
 		}
 	}
 	return nil, fmt.Errorf("store archive %s: %w", ref.ID, err)
 }
 
-// OpenArchive reads n bytes of an archive from the offset off; all from there on when n is negative.
-func (c *Catalog) OpenArchive(ctx context.Context, ref snapshot.Ref, off, n int64) (io.ReadCloser, error) {
-	r, err := c.store.Get(ctx, ref.Key(snapshot.ArchiveKind), off, n)
-	if err != nil {
-		return nil, fmt.Errorf("read archive %s: %w", ref.ID, err)
-	}
-	return r, nil
-}
-
 // Discard takes away the archive of a snapshot that will not be committed.
 func (c *Catalog) Discard(ctx context.Context, ref snapshot.Ref) error {
-	if err := c.store.Delete(ctx, ref.Key(snapshot.ArchiveKind)); err != nil {
-		return fmt.Errorf("remove archive %s: %w", ref.ID, err)
+	for _, kind := range snapshot.ArchiveKinds() {
+		if err := c.store.Delete(ctx, ref.Key(kind)); err != nil {
+			return fmt.Errorf("remove archive %s: %w", ref.ID, err)
+		}
 	}
 	return nil
 }
@@ -78,7 +71,7 @@ func (c *Catalog) archivesThere(ctx context.Context, m snapshot.Manifest) error 
 	}
 	for _, a := range m.Archives {
 		ref := snapshot.Ref{Host: m.Host, Volume: m.Volume, ID: a.ID}
-		switch size, there := sizes[ref.Key(snapshot.ArchiveKind)]; {
+		switch size, there := sizes[ref.Key(a.Kind())]; {
 		case !there:
 			return fmt.Errorf("archive %s is not on the target", a.ID)
 		case size != a.Size:
@@ -131,7 +124,7 @@ func (c *Catalog) Sweep(ctx context.Context, volume string, now time.Time) (int,
 	for _, loose := range l.Loose {
 		// Both clocks must agree: the store's, and this host's, which is in the id.
 		old := now.Sub(loose.Modified) > looseAge && now.Sub(loose.Ref.ID.Time()) > looseAge
-		if !old || loose.Kind == snapshot.ArchiveKind && needed(l, loose.Ref.ID) {
+		if !old || loose.Kind != snapshot.PinKind && needed(l, loose.Ref.ID) {
 			continue
 		}
 		if err := c.store.Delete(ctx, loose.Ref.Key(loose.Kind)); err != nil {

@@ -2,37 +2,146 @@ package catalog
 
 import (
 	"context"
+	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"slices"
 
 	"github.com/backupd/backupd/internal/archive"
+	"github.com/backupd/backupd/internal/seal"
 	"github.com/backupd/backupd/internal/snapshot"
 )
 
 // Open opens the archive of a snapshot to read it at any point. What it leans on is found by name, which is a snapshot's id, beside it.
 func (c *Catalog) Open(ctx context.Context, m snapshot.Manifest) (*archive.Reader, error) {
-	own := m.Archives[0]
-	r, err := archive.Open(ctx, c.source(m, own.ID), own.Size, archive.ReaderOptions{
-		Archive: func(_ context.Context, l archive.Lean) (archive.Source, error) {
-			id, err := snapshot.ParseID(l.Name)
-			if err != nil {
-				return nil, err
-			}
-			return c.source(m, id), nil
-		},
-	})
+	r, err := c.open(ctx, m)
 	if err != nil {
 		return nil, fmt.Errorf("snapshot %s: %w", m.ID, err)
 	}
-	if got := r.Contents().Directory; got != own.Directory {
+	if got, want := r.Contents().Directory, m.Archives[0].Directory; got != want {
 		r.Close()
 		return nil, fmt.Errorf("snapshot %s: %w: it is another one than the manifest speaks of: the digest of its directory is %x, and was %x",
-			m.ID, archive.ErrDamaged, got, own.Directory)
+			m.ID, archive.ErrDamaged, got, want)
 	}
 	return r, nil
 }
 
-func (c *Catalog) source(m snapshot.Manifest, id snapshot.ID) archive.Source {
-	ref := snapshot.Ref{Host: m.Host, Volume: m.Volume, ID: id}
-	return func(ctx context.Context, off, n int64) (io.ReadCloser, error) { return c.OpenArchive(ctx, ref, off, n) }
+func (c *Catalog) open(ctx context.Context, m snapshot.Manifest) (*archive.Reader, error) {
+	source, size, err := c.source(ctx, m, m.Archives[0])
+	if err != nil {
+		return nil, err
+	}
+	return archive.Open(ctx, source, size, archive.ReaderOptions{
+		Archive: func(ctx context.Context, l archive.Lean) (archive.Source, error) {
+			i := slices.IndexFunc(m.Archives, func(a snapshot.Archive) bool { return string(a.ID) == l.Name })
+			if i < 0 {
+				return nil, fmt.Errorf("%w: the manifest does not name it", archive.ErrDamaged)
+			}
+			source, _, err := c.source(ctx, m, m.Archives[i])
+			return source, err
+		},
+	})
+}
+
+// source gives the bytes of an archive, decrypted, and how many there are.
+func (c *Catalog) source(ctx context.Context, m snapshot.Manifest, a snapshot.Archive) (archive.Source, int64, error) {
+	stored := func(ctx context.Context, off, n int64) (io.ReadCloser, error) { return c.stored(ctx, m, a, off, n) }
+	if a.Encryption == "" {
+		return stored, a.Size, nil
+	}
+	object, err := seal.Open(ctx, stored, a.Size, c.keys)
+	if err != nil {
+		return nil, 0, unsealed(err)
+	}
+	return object.Range, object.Size(), nil
+}
+
+// stored gives n bytes of an archive from an offset on, as they lie in the store; all from there on when n is negative.
+func (c *Catalog) stored(ctx context.Context, m snapshot.Manifest, a snapshot.Archive, off, n int64) (io.ReadCloser, error) {
+	ref := snapshot.Ref{Host: m.Host, Volume: m.Volume, ID: a.ID}
+	r, err := c.store.Get(ctx, ref.Key(a.Kind()), off, n)
+	if err != nil {
+		return nil, fmt.Errorf("read archive %s: %w", a.ID, err)
+	}
+	return r, nil
+}
+
+// Stream gives all of a snapshot's own archive, decrypted. One that is gone although its manifest is there is archive.ErrDamaged.
+func (c *Catalog) Stream(ctx context.Context, m snapshot.Manifest) (io.ReadCloser, error) {
+	own := m.Archives[0]
+	r, err := c.stored(ctx, m, own, 0, -1)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w: it is gone: %w", archive.ErrDamaged, err)
+	}
+	if err != nil || own.Encryption == "" {
+		return r, err
+	}
+	plain, err := seal.Stream(r, c.keys)
+	if err != nil {
+		return nil, fmt.Errorf("snapshot %s: %w", m.ID, errors.Join(unsealed(err), r.Close()))
+	}
+	return decrypted{plain, r}, nil
+}
+
+// VerifyStored compares all bytes that an encrypted snapshot is read from with their digests, for which no key is needed: they are what was
+// written. What is in them it cannot tell. Progress is called with the bytes that are done.
+func (c *Catalog) VerifyStored(ctx context.Context, m snapshot.Manifest, progress func(done int64)) error {
+	sum := summing{progress: progress}
+	for _, a := range m.Archives {
+		if a.Stored == (snapshot.Digest{}) {
+			return fmt.Errorf("archive %s: the manifest has no digest of its stored bytes", a.ID)
+		}
+		r, err := c.stored(ctx, m, a, 0, -1)
+		if err != nil {
+			return unsealed(err)
+		}
+		got, err := sum.of(r)
+		if err := errors.Join(err, r.Close()); err != nil {
+			return unsealed(fmt.Errorf("read archive %s: %w", a.ID, err))
+		}
+		if got != a.Stored {
+			return fmt.Errorf("archive %s: %w: the SHA-256 of its stored bytes is %x, and was %x", a.ID, archive.ErrDamaged, got, a.Stored)
+		}
+	}
+	return nil
+}
+
+type summing struct {
+	progress func(done int64)
+	done     int64
+}
+
+func (s *summing) of(r io.Reader) (snapshot.Digest, error) {
+	sum := sha256.New()
+	_, err := io.Copy(io.MultiWriter(sum, s), r)
+	return snapshot.Digest(sum.Sum(nil)), err
+}
+
+func (s *summing) Write(p []byte) (int, error) {
+	s.done += int64(len(p))
+	s.progress(s.done)
+	return len(p), nil
+}
+
+type decrypted struct {
+	plain io.Reader
+	io.Closer
+}
+
+func (d decrypted) Read(p []byte) (int, error) {
+	n, err := d.plain.Read(p)
+	return n, unsealed(err)
+}
+
+// unsealed is an error of package seal as package archive has it.
+func unsealed(err error) error {
+	switch {
+	case err == nil || err == io.EOF || errors.Is(err, seal.ErrLocked):
+		return err
+	case errors.Is(err, seal.ErrDamaged) || errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%w: %w", archive.ErrDamaged, err)
+	}
+	return &archive.SourceError{Err: err}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/backupd/backupd/internal/plan"
 	"github.com/backupd/backupd/internal/quiesce"
+	"github.com/backupd/backupd/internal/seal"
 	"github.com/backupd/backupd/internal/snapshot"
 )
 
@@ -24,6 +25,7 @@ func (c *Config) check(bad map[string]error) (problems []error) {
 	complain("BACKUPD_VOLUMES_DIR", absolute(c.VolumesDir))
 	complain("BACKUPD_STATE_DIR", absolute(c.StateDir))
 	complain("BACKUPD_OVERRIDES", absolute(c.Overrides))
+	complain(seal.Setting, checkIdentity(c.Identity))
 	complain("BACKUPD_HOST", checkHost(c.Host))
 	if c.Parallel < 1 || c.Parallel > 64 {
 		complain("BACKUPD_PARALLEL", fmt.Errorf("%q is not %s", strconv.Itoa(c.Parallel), tag("BACKUPD_PARALLEL", "want")))
@@ -49,6 +51,15 @@ func (c *Config) check(bad map[string]error) (problems []error) {
 func absolute(path string) error {
 	if path != "" && !filepath.IsAbs(path) {
 		return fmt.Errorf("%s is not an absolute path: begin it with a slash", show(path))
+	}
+	return nil
+}
+
+// checkIdentity repeats nothing: somebody may have taken the key for the path of its file.
+func checkIdentity(path string) error {
+	if path != "" && !filepath.IsAbs(path) {
+		return fmt.Errorf("it is not the absolute path of a file: begin it with a slash, and put the key itself into that file; %s_FILE would be a "+
+			"file that holds this path", seal.Setting)
 	}
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/backupd/backupd/internal/quiesce"
 	"github.com/backupd/backupd/internal/retention"
 	"github.com/backupd/backupd/internal/schedule"
+	"github.com/backupd/backupd/internal/seal"
 )
 
 // Config is all settings. Defaults and help texts are in the tags; "want" says, for values that their type does not check, what they must
@@ -32,6 +33,8 @@ type Config struct {
 	Compression  archive.Level    `envconfig:"BACKUPD_COMPRESSION" default:"fastest" desc:"none, fastest, default or better"`
 	ReadLimit    Bytes            `envconfig:"BACKUPD_READ_LIMIT" desc:"most bytes read per second, such as 100MiB; without it no limit"`
 	SpoolLimit   Bytes            `envconfig:"BACKUPD_SPOOL_LIMIT" desc:"most bytes that may wait on disk for slow targets, where no target is on a disk of this host; without it a fifth of the free space"`
+	Recipients   seal.Recipients  `envconfig:"BACKUPD_AGE_RECIPIENTS" desc:"public keys that archives are encrypted to, each of which opens them: age1... or SSH, with commas or ends of lines in between; without it archives are not encrypted"`
+	Identity     string           `envconfig:"BACKUPD_AGE_IDENTITY" desc:"file with the private key to encrypted archives, from age-keygen or ssh-keygen; only reading them takes it"`
 	StateDir     string           `envconfig:"BACKUPD_STATE_DIR" default:"/var/lib/backupd" want:"an absolute path" desc:"folder for what is remembered, locks and spool"`
 	Overrides    string           `envconfig:"BACKUPD_OVERRIDES" want:"an absolute path" desc:"file of labels for volumes that exist already"`
 	LogLevel     slog.Level       `envconfig:"BACKUPD_LOG_LEVEL" default:"info" want:"debug, info, warn or error" desc:"debug, info, warn or error"`

@@ -53,7 +53,7 @@ func (d delivery) part(ctx context.Context, dir string) (archive.Report, error) 
 
 // Send gives the whole archive to a function that takes out of it what is wanted.
 func (d delivery) Send(ctx context.Context, to func(io.Reader, archive.ExtractOptions) (archive.Report, error)) (archive.Report, error) {
-	from, err := open(ctx, d.req)
+	from, err := d.req.From.Stream(ctx, d.req.Snapshot)
 	if err != nil {
 		return archive.Report{}, err
 	}

@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -140,7 +139,7 @@ func vacant(ctx context.Context, f interface {
 
 // List tells what a restore would write, without writing anything.
 func List(ctx context.Context, req Request, each func(archive.Entry) error) error {
-	from, err := open(ctx, req)
+	from, err := req.From.Stream(ctx, req.Snapshot)
 	if err != nil {
 		return err
 	}
@@ -149,15 +148,4 @@ func List(ctx context.Context, req Request, each func(archive.Entry) error) erro
 		return fmt.Errorf("list snapshot %s: %w", req.Snapshot.ID, err)
 	}
 	return nil
-}
-
-// open opens the snapshot's archive. One that is gone although its manifest is there is the worst of damages.
-func open(ctx context.Context, req Request) (io.ReadCloser, error) {
-	ref := req.Snapshot.Ref()
-	ref.ID = req.Snapshot.Archives[0].ID
-	r, err := req.From.OpenArchive(ctx, ref, 0, -1)
-	if errors.Is(err, fs.ErrNotExist) {
-		err = fmt.Errorf("%w: it is gone: %w", archive.ErrDamaged, err)
-	}
-	return r, err
 }

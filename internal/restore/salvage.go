@@ -8,6 +8,7 @@ import (
 
 	"github.com/backupd/backupd/internal/archive"
 	"github.com/backupd/backupd/internal/folder"
+	"github.com/backupd/backupd/internal/seal"
 )
 
 // Salvage restores what can be read of a damaged archive into an empty folder, which is made if need be. What the damage hits is in the
@@ -54,10 +55,10 @@ func (s *salvage) extract(ctx context.Context, dir string) (archive.Report, erro
 		defer indexed.Close()
 		return indexed.Extract(ctx, dir, s.o)
 	}
-	if _, unread := errors.AsType[*archive.SourceError](err); unread || ctx.Err() != nil {
+	if _, unread := errors.AsType[*archive.SourceError](err); unread || errors.Is(err, seal.ErrLocked) || ctx.Err() != nil {
 		return archive.Report{}, err
 	}
-	from, err := open(ctx, s.req)
+	from, err := s.req.From.Stream(ctx, s.req.Snapshot)
 	if err != nil {
 		return archive.Report{}, err
 	}

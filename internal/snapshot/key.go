@@ -19,10 +19,14 @@ type Kind string
 
 // The objects that a snapshot may have on a target.
 const (
-	ArchiveKind  Kind = ".tar.zst" // the data
-	ManifestKind Kind = ".json"    // the commit: a snapshot exists exactly when this does
-	PinKind      Kind = ".pin"     // kept, whatever the retention policy says
+	ArchiveKind  Kind = ".tar.zst"     // the data
+	SealedKind   Kind = ".tar.zst.age" // the data, encrypted
+	ManifestKind Kind = ".json"        // the commit: a snapshot exists exactly when this does
+	PinKind      Kind = ".pin"         // kept, whatever the retention policy says
 )
+
+// ArchiveKinds gives those that are archives, of which a snapshot has one at most.
+func ArchiveKinds() []Kind { return []Kind{ArchiveKind, SealedKind} }
 
 // Key is where an object of the snapshot lies on a target: <host>/<volume>/<id><kind>.
 func (r Ref) Key(kind Kind) string {
@@ -65,7 +69,7 @@ func ParseKey(key string) (Ref, Kind, error) {
 }
 
 func cutKind(name string) (base string, kind Kind, ok bool) {
-	for _, k := range []Kind{ArchiveKind, ManifestKind, PinKind} {
+	for _, k := range append(ArchiveKinds(), ManifestKind, PinKind) {
 		if base, ok := strings.CutSuffix(name, string(k)); ok {
 			return base, k, true
 		}

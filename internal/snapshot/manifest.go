@@ -70,6 +70,25 @@ type Archive struct {
 	Size      int64  `json:"size"`      // bytes as stored
 	Plain     int64  `json:"plain"`     // bytes of the tar stream in it
 	Directory Digest `json:"directory"` // of the directory in its index, which vouches for all of it and for any part that is read alone
+
+	// Encryption is how it is encrypted as a whole; "" for not at all. Stored is then the digest of all bytes as they are stored, by which
+	// somebody without a key can check them.
+	Encryption Encryption `json:"encryption,omitempty"`
+	Stored     Digest     `json:"stored,omitzero"`
+}
+
+// Encryption is a way to encrypt an archive.
+type Encryption string
+
+// Age is https://age-encryption.org/v1.
+const Age Encryption = "age"
+
+// Kind is what the archive lies on a target as.
+func (a Archive) Kind() Kind {
+	if a.Encryption == Age {
+		return SealedKind
+	}
+	return ArchiveKind
 }
 
 // Digest is a SHA-256; zero is none. As text it is hexadecimal.
@@ -207,6 +226,9 @@ func (a Archive) check() error {
 	}
 	if a.Size < 0 || a.Plain < 0 {
 		return fmt.Errorf("archive %s: a size is negative", a.ID)
+	}
+	if a.Encryption != "" && a.Encryption != Age {
+		return fmt.Errorf("archive %s: it is encrypted by %q, which this program does not know: use a newer backupd", a.ID, a.Encryption)
 	}
 	return nil
 }

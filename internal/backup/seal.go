@@ -1,0 +1,36 @@
+package backup
+
+import (
+	"io"
+
+	"github.com/backupd/backupd/internal/archive"
+	"github.com/backupd/backupd/internal/snapshot"
+)
+
+// kind is what archives come to lie on targets as.
+func (r *Runner) kind() snapshot.Kind {
+	if r.Seal.None() {
+		return snapshot.ArchiveKind
+	}
+	return snapshot.SealedKind
+}
+
+// seal gives what a volume's archive is to be written to. Encryption comes before all else: neither the spool nor any target gets to see
+// what is in it, and all get the same.
+func (r *Runner) seal(one *reading) (to io.Writer, err error) {
+	if r.Seal.None() {
+		return one.stream, nil
+	}
+	one.sealed, err = r.Seal.Writer(one.stream)
+	return one.sealed, err
+}
+
+// archive describes what was written.
+func (one *reading) archive(sum archive.Summary) snapshot.Archive {
+	a := snapshot.Archive{ID: one.ref.ID, Size: sum.Stored, Plain: sum.Plain, Directory: sum.Directory}
+	if one.sealed != nil {
+		a.Encryption = snapshot.Age
+		a.Size, a.Stored = one.sealed.Written()
+	}
+	return a
+}

@@ -1,0 +1,82 @@
+package backup_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+
+	"filippo.io/age"
+
+	"github.com/backupd/backupd/internal/faulttest"
+	"github.com/backupd/backupd/internal/quiesce"
+	"github.com/backupd/backupd/internal/seal"
+	"github.com/backupd/backupd/internal/snapshot"
+)
+
+// encrypt has what is backed up from now on encrypted, to a key that only the readers of targets have.
+func (w *world) encrypt(t *testing.T) {
+	t.Helper()
+	key, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "key")
+	write(t, file, key.String())
+	if err := w.runner.Seal.UnmarshalText([]byte(key.Recipient().String())); err != nil {
+		t.Fatal(err)
+	}
+	for name, target := range w.runner.Targets {
+		target.Catalog = target.Catalog.WithKeys(seal.KeysIn(file, nil))
+		w.runner.Targets[name] = target
+	}
+}
+
+func TestAllTargetsGetTheSameEncryptedArchive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, quiesce.Pause)
+		dir := t.TempDir()
+		w.disk(t, "near", dir)
+		w.encrypt(t)
+		w.fill(t, "data", "large", 4<<20) // more than the spool holds
+		for _, r := range w.backup(t.Context()) {
+			if r.Failure() != nil {
+				t.Fatal(r.Failure())
+			}
+			near, err := os.ReadFile(filepath.Join(dir, r.Manifest.Ref().Key(snapshot.SealedKind)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(near, w.stored(t, "far", r.Manifest.Ref(), snapshot.SealedKind)) {
+				t.Errorf("volume %s: the targets have different archives", r.Volume)
+			}
+			a := r.Manifest.Archives[0]
+			if a.Size != int64(len(near)) || a.Stored != sha256.Sum256(near) || a.Encryption != snapshot.Age {
+				t.Errorf("volume %s: the manifest has %+v of an archive of %d bytes", r.Volume, a, len(near))
+			}
+			if manifest := w.stored(t, "far", r.Manifest.Ref(), snapshot.ManifestKind); bytes.Contains(manifest, []byte("large")) {
+				t.Errorf("volume %s: there is a name of a file in %s", r.Volume, manifest)
+			}
+		}
+		w.checkSnapshotsOpen(t, "encrypted")
+		w.checkNothingLeft(t, "encrypted")
+	})
+}
+
+func TestEveryFaultWithEncryption(t *testing.T) {
+	for _, kind := range faulttest.Kinds {
+		t.Run(kind.String(), func(t *testing.T) {
+			t.Parallel()
+			for at, more := 1, true; more; at++ {
+				synctest.Test(t, func(t *testing.T) {
+					w := newWorld(t, quiesce.Pause)
+					w.disk(t, "near", t.TempDir())
+					w.encrypt(t)
+					more = w.walk(t, kind, at)
+				})
+			}
+		})
+	}
+}
