@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/backupd/backupd/internal/archive"
+	"github.com/backupd/backupd/internal/plan"
 	"github.com/backupd/backupd/internal/snapshot"
 )
 
@@ -96,8 +97,12 @@ func notGood(one *reading) error {
 		one.volume.Name, strings.Join(one.report.Reasons, "; "))
 }
 
-func (r *Runner) manifest(one *reading, sum archive.Summary) snapshot.Manifest {
+func (r *Runner) manifest(one *reading, sum archive.Summary) (snapshot.Manifest, error) {
 	ref := one.ref
+	facts, err := r.restoreFacts(one.volume)
+	if err != nil {
+		return snapshot.Manifest{}, err
+	}
 	m := snapshot.Manifest{
 		Format:   snapshot.Format,
 		ID:       ref.ID,
@@ -112,24 +117,26 @@ func (r *Runner) manifest(one *reading, sum archive.Summary) snapshot.Manifest {
 			Entries: sum.Entries, Bytes: sum.Bytes, Vanished: sum.Vanished, Resized: sum.Resized, Sockets: sum.Sockets,
 			Mounts: int64(len(sum.Mounts)), Cloned: sum.Cloned,
 		},
-		Restore: restoreFacts(one),
+		Restore: facts,
 	}
 	if p := one.previous; p != nil && !r.AllowEmpty && m.Contents.Empty() && !p.Contents.Empty() {
 		m.Suspect = fmt.Sprintf("it is empty, and held %d entries in snapshot %s (if that is meant, back it up with --allow-empty)",
 			p.Contents.Entries, p.ID)
 	}
-	return m
+	return m, nil
 }
 
-// restoreFacts is what it takes to make the volume again.
-func restoreFacts(one *reading) snapshot.Restore {
-	v := one.volume
-	facts := snapshot.Restore{Driver: v.Driver, Labels: v.Labels}
-	facts.Options, facts.Withheld = snapshot.WithoutCredentials(v.Options)
+// restoreFacts is what it takes to make the volume again. Credentials are in it only where nobody can read them without a key.
+func (r *Runner) restoreFacts(v plan.Volume) (snapshot.Restore, error) {
+	facts := snapshot.Restore{Driver: v.Driver, Options: v.Options, Labels: v.Labels}
 	for _, c := range v.Containers {
 		facts.Containers = append(facts.Containers, snapshot.Container{
 			Name: c.Name, Image: c.Image, ImageID: c.ImageID, Project: c.Project(), Service: c.Service(),
 		})
 	}
-	return facts
+	if !r.Seal.None() {
+		return r.sealFacts(facts)
+	}
+	facts.Options, facts.Withheld = snapshot.WithoutCredentials(v.Options)
+	return facts, nil
 }

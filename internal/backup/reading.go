@@ -147,9 +147,9 @@ func (r *Runner) complete(ctx context.Context, one *reading) error {
 	if len(summary.Mounts) > 0 {
 		r.Log.Warn("what is mounted inside the volume is not in its backup", "volume", one.volume.Name, "paths", summary.Mounts)
 	}
-	one.result.Manifest = r.manifest(one, summary)
 	one.still = summary.Still
-	return nil
+	one.result.Manifest, err = r.manifest(one, summary)
+	return err
 }
 
 // settle ends what an error has made useless, and gives the reason to tell.

@@ -1,6 +1,10 @@
 package backup
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 
 	"github.com/backupd/backupd/internal/archive"
@@ -23,6 +27,19 @@ func (r *Runner) seal(one *reading) (to io.Writer, err error) {
 	}
 	one.sealed, err = r.Seal.Writer(one.stream)
 	return one.sealed, err
+}
+
+// sealFacts encrypts all that a restore needs to know beside the archive.
+func (r *Runner) sealFacts(facts snapshot.Restore) (snapshot.Restore, error) {
+	var sealed bytes.Buffer
+	w, err := r.Seal.Writer(&sealed)
+	if err != nil {
+		return snapshot.Restore{}, err
+	}
+	if err := errors.Join(json.NewEncoder(w).Encode(facts), w.Close()); err != nil {
+		return snapshot.Restore{}, fmt.Errorf("encrypt what a restore needs: %w", err)
+	}
+	return snapshot.Restore{Sealed: sealed.Bytes()}, nil
 }
 
 // archive describes what was written.

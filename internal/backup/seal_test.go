@@ -3,13 +3,18 @@ package backup_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
 	"testing/synctest"
 
 	"filippo.io/age"
+	"github.com/google/go-cmp/cmp"
 
+	"github.com/backupd/backupd/internal/access"
+	"github.com/backupd/backupd/internal/engine"
+	"github.com/backupd/backupd/internal/engine/enginetest"
 	"github.com/backupd/backupd/internal/faulttest"
 	"github.com/backupd/backupd/internal/quiesce"
 	"github.com/backupd/backupd/internal/seal"
@@ -79,4 +84,39 @@ func TestEveryFaultWithEncryption(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestTheManifestOfAnEncryptedSnapshotTellsOnlyReadersWhatARestoreNeeds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, quiesce.Pause)
+		w.encrypt(t)
+		w.runner.Access = access.Direct{} // which does not ask whether the share is mounted
+		v := w.eng.AddVolume(engine.Volume{
+			Name: "shop", Driver: "local", Options: map[string]string{"type": "cifs", "device": "//nas/shop", "o": "username=joe,password=s3cret"},
+			Labels: map[string]string{"customer": "acme"},
+		})
+		write(t, filepath.Join(v.Mountpoint, "file"), "shop")
+		c := w.eng.AddContainer(enginetest.Container{Container: engine.Container{
+			Name: "web", Image: "shop:3", ImageID: "sha256:abc", Mounts: []engine.Mount{{Volume: "shop", Destination: "/data"}},
+		}})
+		w.volumes = append(w.volumes[:0], planned(v, quiesce.Pause, []engine.Container{c}))
+		m := w.one(t).Manifest
+		stored := w.stored(t, "near", m.Ref(), snapshot.ManifestKind)
+		for _, word := range []string{"s3cret", "joe", "nas", "acme", "shop:3", "cifs"} {
+			if bytes.Contains(stored, []byte(word)) {
+				t.Errorf("%q is in %s", word, stored)
+			}
+		}
+		got, err := w.runner.Targets["near"].Catalog.Facts(m)
+		want := snapshot.Restore{
+			Driver: "local", Options: v.Options, Labels: v.Labels,
+			Containers: []snapshot.Container{{Name: "web", Image: "shop:3", ImageID: "sha256:abc"}},
+		}
+		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+			t.Errorf("with a key it tells (-want +got, %v):\n%s", err, diff)
+		}
+		if _, err := w.runner.Targets["near"].Catalog.WithKeys(nil).Facts(m); !errors.Is(err, seal.ErrLocked) {
+			t.Errorf("without a key the error is %v", err)
+		}
+	})
 }

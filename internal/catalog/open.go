@@ -1,8 +1,10 @@
 package catalog
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -83,6 +85,25 @@ func (c *Catalog) Stream(ctx context.Context, m snapshot.Manifest) (io.ReadClose
 		return nil, fmt.Errorf("snapshot %s: %w", m.ID, errors.Join(unsealed(err), r.Close()))
 	}
 	return decrypted{plain, r}, nil
+}
+
+// Facts gives what it takes to make a snapshot's volume again.
+func (c *Catalog) Facts(m snapshot.Manifest) (snapshot.Restore, error) {
+	if len(m.Restore.Sealed) == 0 {
+		return m.Restore, nil
+	}
+	var facts snapshot.Restore
+	plain, err := seal.Stream(bytes.NewReader(m.Restore.Sealed), c.keys)
+	if err == nil {
+		err = json.NewDecoder(plain).Decode(&facts)
+	}
+	if err == nil { // for the proof that it is whole
+		_, err = io.Copy(io.Discard, plain)
+	}
+	if err != nil {
+		return snapshot.Restore{}, fmt.Errorf("snapshot %s: read the volume's options: %w", m.ID, err)
+	}
+	return facts, nil
 }
 
 // VerifyStored compares all bytes that an encrypted snapshot is read from with their digests, for which no key is needed: they are what was

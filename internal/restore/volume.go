@@ -20,7 +20,7 @@ func (r *Runner) ToVolume(ctx context.Context, req Request, name string, options
 	v, err := r.Engine.Volume(ctx, name)
 	made := errors.Is(err, engine.ErrNotFound)
 	if made {
-		v, err = r.create(ctx, req.Snapshot.Restore, name, options)
+		v, err = r.create(ctx, req, name, options)
 	}
 	if err != nil {
 		return Result{}, err
@@ -56,7 +56,11 @@ func (r *Runner) intoVolume(ctx context.Context, req Request, v engine.Volume) (
 // cleanupTime is how long cleaning up may take after a restore was cancelled.
 const cleanupTime = 15 * time.Second
 
-func (r *Runner) create(ctx context.Context, facts snapshot.Restore, name string, options map[string]string) (engine.Volume, error) {
+func (r *Runner) create(ctx context.Context, req Request, name string, options map[string]string) (engine.Volume, error) {
+	facts, err := req.From.Facts(req.Snapshot)
+	if err != nil {
+		return engine.Volume{}, err
+	}
 	all, err := allOptions(facts, options)
 	if err != nil {
 		return engine.Volume{}, fmt.Errorf("create volume %q: %w", name, err)

@@ -1,15 +1,22 @@
 package restore_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"filippo.io/age"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/backupd/backupd/internal/engine"
 	"github.com/backupd/backupd/internal/restore"
+	"github.com/backupd/backupd/internal/seal"
+	"github.com/backupd/backupd/internal/snapshot"
 )
 
 // container is one that runs, by its name.
@@ -56,6 +63,32 @@ func TestAVolumeIsMadeAsItWas(t *testing.T) {
 				t.Errorf("content (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// With a key nothing is withheld; without one no volume is made.
+func TestAVolumeOfAnEncryptedSnapshotIsMadeAsItWas(t *testing.T) {
+	w := newWorld(t)
+	key, err := age.GenerateX25519Identity()
+	must(t, err)
+	file := filepath.Join(t.TempDir(), "key")
+	must(t, os.WriteFile(file, []byte(key.String()), 0o600))
+	var sealed bytes.Buffer
+	out, err := age.Encrypt(&sealed, key.Recipient())
+	must(t, err)
+	_, err = io.WriteString(out, `{"driver": "local", "options": {"o": "password=x"}}`)
+	must(t, errors.Join(err, out.Close()))
+	w.request.Snapshot.Restore = snapshot.Restore{Sealed: sealed.Bytes()}
+
+	_, err = w.runner.ToVolume(t.Context(), w.request, "again", nil)
+	if _, looking := w.eng.Volume(t.Context(), "again"); !errors.Is(err, seal.ErrLocked) || looking == nil {
+		t.Errorf("error is %v, and there may be a volume (%v)", err, looking)
+	}
+	w.request.From = w.request.From.WithKeys(seal.KeysIn(file, nil))
+	_, err = w.runner.ToVolume(t.Context(), w.request, "again", nil)
+	must(t, err)
+	if v, err := w.eng.Volume(t.Context(), "again"); err != nil || v.Options["o"] != "password=x" {
+		t.Errorf("the volume is %+v (%v)", v, err)
 	}
 }
 

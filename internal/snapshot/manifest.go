@@ -126,6 +126,9 @@ type Restore struct {
 	Withheld   []string          `json:"withheld,omitempty"` // names of options that carry credentials: to be given at restore
 	Labels     map[string]string `json:"labels,omitempty"`
 	Containers []Container       `json:"containers,omitempty"`
+
+	// Sealed is all of this, credentials too, encrypted like the archive; then there is nothing else here.
+	Sealed []byte `json:"sealed,omitempty"`
 }
 
 // Container is one that mounted the volume when it was backed up.
