@@ -44,6 +44,15 @@ func backupd(name, target string) peer {
 	}
 }
 
+// encrypted is the same with archives that are encrypted, and read with the key to them.
+func encrypted(name string, p peer) peer {
+	key := `[ -e $WORK/age.key ] || age-keygen -o $WORK/age.key 2>/dev/null
+		export BACKUPD_AGE_RECIPIENTS=$(age-keygen -y $WORK/age.key) BACKUPD_AGE_IDENTITY=$WORK/age.key; `
+	p.name, p.needs = name, append(p.needs, "age-keygen")
+	p.backup, p.restore, p.one = key+p.backup, key+p.restore, key+p.one
+	return p
+}
+
 // peers gives all, the one that the others are compared with first.
 func peers() []peer {
 	const (
@@ -56,6 +65,7 @@ func peers() []peer {
 	)
 	return []peer{
 		backupd("backupd, local disk", "local=file://$REPO"),
+		encrypted("backupd, local disk, encrypted", backupd("", "local=file://$REPO")),
 		{
 			name: "tar | zstd -3 -T0", needs: []string{"zstd"},
 			backup:  `tar cf - -C $SRC . | zstd -q -3 -T0 >$REPO/b.tar.zst`,
