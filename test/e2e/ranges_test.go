@@ -53,19 +53,27 @@ func TestASmallFileOfALargeArchiveTakesFewRequests(t *testing.T) {
 	volumes := t.TempDir()
 	wanted := manyFiles(t, filepath.Join(volumes, "app"), mib)
 	p := newDirProgram(t, volumes).with("BACKUPD_TARGETS", "s3="+target.String())
-	id := p.backup(0, "app")[0].Snapshot.ID
-	elsewhere := p.with("BACKUPD_STATE_DIR", t.TempDir())
-	for manifest, p := range map[string]*program{"cached": p, "fetched": elsewhere} {
+	_, sealed := p.with("BACKUPD_HOST", "other").encrypting()
+	id, sealedID := p.backup(0, "app")[0].Snapshot.ID, sealed.backup(0, "app")[0].Snapshot.ID
+	for _, c := range []struct {
+		manifest string
+		p        *program
+		id       string
+	}{
+		{"cached", p, id},
+		{"fetched", p.with("BACKUPD_STATE_DIR", t.TempDir()), id},
+		{"cached_and_encrypted", sealed, sealedID},
+	} {
 		m.requests.Store(0)
 		m.bytes.Store(0)
-		if got := p.run(0, "cat", id, "small/15/wanted").out; got != wanted {
+		if got := c.p.run(0, "cat", c.id, "small/15/wanted").out; got != wanted {
 			t.Errorf("the file comes back with %d bytes that are not its own", len(got))
 		}
 		requests, bytes := m.requests.Load(), m.bytes.Load()
 		if requests > 5 || bytes > 4<<20 {
-			t.Errorf("one file of an archive of %d MiB, its manifest %s: %d requests and %d bytes", mib, manifest, requests, bytes)
+			t.Errorf("one file of an archive of %d MiB, its manifest %s: %d requests and %d bytes", mib, c.manifest, requests, bytes)
 		}
-		t.Attr(fmt.Sprintf("one_file_of_%d_mib_manifest_%s", mib, manifest), fmt.Sprintf("%d requests, %d bytes", requests, bytes))
+		t.Attr(fmt.Sprintf("one_file_of_%d_mib_manifest_%s", mib, c.manifest), fmt.Sprintf("%d requests, %d bytes", requests, bytes))
 	}
 }
 
