@@ -112,7 +112,7 @@ func (a *app) open(ctx context.Context) error {
 	if a.host, err = a.hostName(ctx); err != nil {
 		return err
 	}
-	a.keys = seal.KeysIn(cfg.Identity, a.asker())
+	a.keys = seal.KeysIn(cfg.Identity, ask)
 	boundMemory(cfg.Parallel, len(cfg.Targets))
 	for _, t := range cfg.Targets {
 		a.targets = append(a.targets, a.openTarget(t))

@@ -5,28 +5,20 @@ import (
 	"os"
 
 	"golang.org/x/term"
-
-	"github.com/backupd/backupd/internal/seal"
 )
 
-// asker asks for passphrases on the terminal that standard error is; nil where it is none. What is asked for does not come by standard input,
-// which may be something else.
-func (a *app) asker() seal.Ask {
-	if !isTerminal(a.std.err) {
-		return nil
+// ask asks whoever sits at the terminal for a passphrase: there, as standard input and output may be something else.
+func ask(of string) ([]byte, error) {
+	terminal, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+	if err != nil {
+		return nil, fmt.Errorf("it has a passphrase, and there is no terminal to ask for it on: use a file without one, or a terminal: %w", err)
 	}
-	return func(of string) ([]byte, error) {
-		terminal, err := os.Open("/dev/tty")
-		if err != nil {
-			return nil, fmt.Errorf("ask for the passphrase of %s: %w", of, err)
-		}
-		defer terminal.Close() // it was only read from
-		fmt.Fprintf(a.std.err, "passphrase of %s: ", printable(of))
-		phrase, err := term.ReadPassword(int(terminal.Fd()))
-		fmt.Fprintln(a.std.err)
-		if err != nil {
-			return nil, fmt.Errorf("ask for the passphrase of %s: %w", of, err)
-		}
-		return phrase, nil
+	defer terminal.Close() // nothing was kept of what was written
+	fmt.Fprintf(terminal, "passphrase of %s: ", printable(of))
+	phrase, err := term.ReadPassword(int(terminal.Fd()))
+	fmt.Fprintln(terminal)
+	if err != nil {
+		return nil, fmt.Errorf("ask for its passphrase: %w", err)
 	}
+	return phrase, nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -110,15 +111,29 @@ func damage(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(found[0], data, 0o640))
 }
 
-// pair NAME makes a key for encryption: NAME.pub, which $NAME holds too, and NAME.key.
+// pair NAME [PASSPHRASE] makes a key for encryption: NAME.pub, which $NAME holds too, and NAME.key.
 func pair(ts *testscript.TestScript, neg bool, args []string) {
 	key, err := keypair.GenerateX25519Identity()
-	if ts.Check(err); neg || len(args) != 1 {
-		ts.Fatalf("usage: pair NAME")
+	ts.Check(err)
+	private := bytes.NewBufferString("# a key\n" + key.String() + "\n")
+	if len(args) == 2 {
+		private = protected(ts, private, args[1])
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".pub"), []byte(key.Recipient().String()+"\n"), 0o600))
-	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".key"), []byte("# a key\n"+key.String()+"\n"), 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".key"), private.Bytes(), 0o600))
 	ts.Setenv(args[0], key.Recipient().String())
+}
+
+func protected(ts *testscript.TestScript, private *bytes.Buffer, phrase string) (sealed *bytes.Buffer) {
+	to, err := keypair.NewScryptRecipient(phrase)
+	ts.Check(err)
+	to.SetWorkFactor(10)
+	sealed = new(bytes.Buffer)
+	w, err := keypair.Encrypt(sealed, to)
+	ts.Check(err)
+	_, err = private.WriteTo(w)
+	ts.Check(errors.Join(err, w.Close()))
+	return sealed
 }
 
 // same DIR DIR compares all that is in two folders: names, kinds, modes, times and contents.

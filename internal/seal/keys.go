@@ -16,8 +16,8 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// Ask asks whoever sits at the terminal for the passphrase of something.
-type Ask func(of string) ([]byte, error)
+// Ask asks somebody for the passphrase of a file. Its error is why nobody can be asked.
+type Ask func(file string) ([]byte, error)
 
 // Keys are private keys in a file, which is read when one is needed: a host that only makes backups has none. Nil is no file.
 type Keys struct {
@@ -26,7 +26,7 @@ type Keys struct {
 }
 
 // KeysIn gives the keys in a file: lines as age-keygen writes them, SSH keys, or a file of such lines that is itself encrypted with a
-// passphrase. ask may be nil when there is nobody to ask. The path may be empty, for none.
+// passphrase. The path may be empty, for none.
 func KeysIn(path string, ask Ask) *Keys {
 	if path == "" {
 		return nil
@@ -144,7 +144,7 @@ func sshKey(block []byte, path string, ask Ask) (age.Identity, error) {
 	key, err := agessh.ParseIdentity(block)
 	locked := (*ssh.PassphraseMissingError)(nil)
 	if errors.As(err, &locked) && locked.PublicKey != nil {
-		key, err = agessh.NewEncryptedSSHIdentity(locked.PublicKey, block, func() ([]byte, error) { return passphrase(path, ask) })
+		key, err = agessh.NewEncryptedSSHIdentity(locked.PublicKey, block, func() ([]byte, error) { return ask(path) })
 		return asked{key}, err
 	}
 	if err != nil {
@@ -155,7 +155,7 @@ func sshKey(block []byte, path string, ask Ask) (age.Identity, error) {
 
 // protected reads a file of keys that is encrypted with a passphrase.
 func protected(from io.Reader, path string, ask Ask) ([]age.Identity, error) {
-	phrase, err := passphrase(path, ask)
+	phrase, err := ask(path)
 	if err != nil {
 		return nil, err
 	}
@@ -172,13 +172,6 @@ func protected(from io.Reader, path string, ask Ask) ([]age.Identity, error) {
 		return nil, err
 	}
 	return ageKeys(text)
-}
-
-func passphrase(path string, ask Ask) ([]byte, error) {
-	if ask == nil {
-		return nil, errors.New("it has a passphrase, and there is no terminal to ask for it on: use a file without one, or a terminal")
-	}
-	return ask(path)
 }
 
 // asked marks why a key that has a passphrase could not be used: that is no damage of what it was to open.

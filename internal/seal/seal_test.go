@@ -44,7 +44,15 @@ func keysIn(t testing.TB, lines ...string) *seal.Keys {
 	if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return seal.KeysIn(path, nil)
+	return seal.KeysIn(path, silent(t))
+}
+
+// silent fails a test in which somebody is asked for a passphrase.
+func silent(t testing.TB) seal.Ask {
+	return func(string) ([]byte, error) {
+		t.Error("a passphrase was asked for")
+		return nil, nil
+	}
 }
 
 func sealed(t testing.TB, r seal.Recipients, plain []byte) []byte {
@@ -221,7 +229,7 @@ func TestWhyItCannotBeOpened(t *testing.T) {
 	}{
 		"no key":                {&object{stored: stored}, nil, seal.ErrLocked, "no key is set: set BACKUPD_AGE_IDENTITY to the path of a file"},
 		"another key":           {&object{stored: stored}, keysIn(t, other), seal.ErrLocked, "to other keys than those in BACKUPD_AGE_IDENTITY"},
-		"a file that is gone":   {&object{stored: stored}, seal.KeysIn("/nowhere/keys", nil), seal.ErrLocked, "BACKUPD_AGE_IDENTITY: open /nowhere/keys: no such file"},
+		"a file that is gone":   {&object{stored: stored}, seal.KeysIn("/nowhere/keys", silent(t)), seal.ErrLocked, "BACKUPD_AGE_IDENTITY: open /nowhere/keys: no such file"},
 		"an empty file":         {&object{stored: stored}, keysIn(t, "# created"), seal.ErrLocked, "there is no key in it"},
 		"a key that is cut off": {&object{stored: stored}, keysIn(t, "", secretLine), seal.ErrLocked, "line 2 is no private key of age"},
 		"a header that differs": {&object{stored: change(60)}, right, nil, ""},
