@@ -36,13 +36,14 @@ type snapshotRow struct {
 	Good        bool           `json:"good"`
 	Pinned      bool           `json:"pinned"`
 	Suspect     string         `json:"suspect,omitempty"`
+	Encrypted   bool           `json:"encrypted,omitempty"`
 }
 
 func row(s stored) snapshotRow {
 	return snapshotRow{
 		ID: s.ID, Volume: s.Volume, Host: s.Host, Target: s.target.Name, Taken: s.Taken, Bytes: s.Contents.Bytes,
 		StoredBytes: s.StoredBytes(), Entries: s.Contents.Entries, Grade: s.Grade, HeldMS: s.HeldMS(), Good: s.Good(),
-		Pinned: s.Pinned, Suspect: s.Suspect,
+		Pinned: s.Pinned, Suspect: s.Suspect, Encrypted: s.Encrypted(),
 	}
 }
 

@@ -89,7 +89,7 @@ func (o *Object) part(ctx context.Context, off, n int64) ([]byte, error) {
 	p := make([]byte, n)
 	got, err := io.ReadFull(from, p)
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
-		return nil, damaged("it has ended at byte %d of %d", off+int64(got), o.size)
+		return nil, damaged("it is cut off: there is nothing at byte %d of %d", off+int64(got), o.size)
 	}
 	return p, err
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -153,6 +154,11 @@ func (m Manifest) StoredBytes() int64 {
 		return m.Archives[0].Size
 	}
 	return 0
+}
+
+// Encrypted tells whether it takes a key to read the data.
+func (m Manifest) Encrypted() bool {
+	return slices.ContainsFunc(m.Archives, func(a Archive) bool { return a.Encryption != "" })
 }
 
 // HeldMS is the longest that any container was held, in milliseconds.

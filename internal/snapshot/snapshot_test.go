@@ -54,7 +54,7 @@ func TestKeysComeBackAsTheyWent(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		name := rapid.Custom(func(rt *rapid.T) string { return string(rapid.SliceOfN(rapid.Byte(), 1, 40).Draw(rt, "bytes")) })
 		ref := snapshot.Ref{Host: name.Draw(rt, "host"), Volume: name.Draw(rt, "volume"), ID: "20261123T030000Z-5f0c2a9e"}
-		kind := rapid.SampledFrom([]snapshot.Kind{snapshot.ArchiveKind, snapshot.ManifestKind, snapshot.PinKind}).Draw(rt, "kind")
+		kind := rapid.SampledFrom(append(snapshot.ArchiveKinds(), snapshot.ManifestKind, snapshot.PinKind)).Draw(rt, "kind")
 		key := ref.Key(kind)
 		for segment := range strings.SplitSeq(key, "/") {
 			if segment == "" || segment[0] == '.' || strings.ContainsAny(segment, "\\\x00\n *?") {
@@ -128,16 +128,17 @@ func TestAManifestOfANameThatIsNoTextComesBackAsItWent(t *testing.T) {
 
 func TestAManifestThatIsNotBelieved(t *testing.T) {
 	change := map[string]func(m *snapshot.Manifest){
-		"of a newer format":      func(m *snapshot.Manifest) { m.Format = snapshot.Format + 1 },
-		"without a format":       func(m *snapshot.Manifest) { m.Format = 0 },
-		"of another volume":      func(m *snapshot.Manifest) { m.Volume = "app2" },
-		"of another snapshot":    func(m *snapshot.Manifest) { m.ID = "20261124T030000Z-5f0c2a9e" },
-		"without a moment":       func(m *snapshot.Manifest) { m.Taken = time.Time{} },
-		"with an unknown grade":  func(m *snapshot.Manifest) { m.Grade = "perfect" },
-		"without an archive":     func(m *snapshot.Manifest) { m.Archives = nil },
-		"with a path as archive": func(m *snapshot.Manifest) { m.Archives[0].ID = "../../etc/passwd" },
-		"without a digest":       func(m *snapshot.Manifest) { m.Archives[0].Directory = snapshot.Digest{} },
-		"with a negative size":   func(m *snapshot.Manifest) { m.Archives[0].Size = -1 },
+		"of a newer format":       func(m *snapshot.Manifest) { m.Format = snapshot.Format + 1 },
+		"without a format":        func(m *snapshot.Manifest) { m.Format = 0 },
+		"of another volume":       func(m *snapshot.Manifest) { m.Volume = "app2" },
+		"of another snapshot":     func(m *snapshot.Manifest) { m.ID = "20261124T030000Z-5f0c2a9e" },
+		"without a moment":        func(m *snapshot.Manifest) { m.Taken = time.Time{} },
+		"with an unknown grade":   func(m *snapshot.Manifest) { m.Grade = "perfect" },
+		"without an archive":      func(m *snapshot.Manifest) { m.Archives = nil },
+		"with a path as archive":  func(m *snapshot.Manifest) { m.Archives[0].ID = "../../etc/passwd" },
+		"without a digest":        func(m *snapshot.Manifest) { m.Archives[0].Directory = snapshot.Digest{} },
+		"with a negative size":    func(m *snapshot.Manifest) { m.Archives[0].Size = -1 },
+		"encrypted who knows how": func(m *snapshot.Manifest) { m.Archives[0].Encryption = "rot13" },
 	}
 	for name, change := range change {
 		m := manifest()
