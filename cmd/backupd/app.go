@@ -154,7 +154,7 @@ func (a *app) openTarget(t config.Target) backup.Target {
 		case "file":
 			return local.Open(t.URL.Path)
 		case "s3":
-			return s3.Open(ctx, t.URL, s3.Options{Log: a.log})
+			return s3.Open(ctx, t.URL, s3.Options{Log: a.log, Now: a.now})
 		}
 		return nil, fmt.Errorf("target %s: there is no kind of target %q", t.Name, t.URL.Scheme)
 	})

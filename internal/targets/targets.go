@@ -30,9 +30,16 @@ type Store interface {
 	// that were put or deleted while it runs may be there or not. The sequence ends at the first error.
 	List(ctx context.Context, prefix string) iter.Seq2[Object, error]
 
-	// Delete removes the object. Its absence is no error.
+	// Delete removes the object. Its absence is no error. One that the place where it lies does not let go is Kept, and stays as
+	// it is.
 	Delete(ctx context.Context, key string) error
 }
+
+// Kept is the error that an object stays because the place where it lies wants it so: it is locked until some time, or whoever asks may
+// add and not remove. Such places are chosen for that, so for retention it is an answer and no failure.
+type Kept struct{ Why string }
+
+func (k Kept) Error() string { return "kept: " + k.Why }
 
 // Object is what a listing tells of one object.
 type Object struct {

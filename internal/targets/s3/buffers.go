@@ -3,11 +3,11 @@ package s3
 import "context"
 
 const (
-	maxParts = 10_000 // of S3; 234 GiB in parts that grow
+	mostParts = 10_000 // of S3; 234 GiB in parts that grow
 
 	smallestPart = 8 << 20
 	largestPart  = 32 << 20
-	growEvery    = 2000 // parts, of which each is then twice as large
+	steps        = 5 // of growing; at each, parts become twice as large, up to the largest
 
 	// budget is what the parts that are on their way may take, unless the URL gives their size; there are always two.
 	budget = 64 << 20
@@ -18,7 +18,7 @@ func (l location) sizeOfPart(number int) int {
 	if l.partSize > 0 {
 		return int(l.partSize)
 	}
-	return min(smallestPart<<min((number-1)/growEvery, 10), largestPart)
+	return min(smallestPart<<min((number-1)/(l.maxParts/steps), 10), largestPart)
 }
 
 // buffers is how many parts of that size may be in memory: one that is being filled, and those on their way.

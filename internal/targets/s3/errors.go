@@ -13,6 +13,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/backupd/backupd/internal/targets"
 )
 
 // answer is what the server said: its code, or what its HTTP status stands for where there is no text (HEAD), and "" where
@@ -32,13 +34,16 @@ func answer(err error) (code string, status int) {
 // codeUnknownKey is what versitygw says, with a 404, instead of InvalidAccessKeyId.
 const codeUnknownKey = "XAdminUserNotFound"
 
+// codeNoLocks is of a bucket that cannot lock objects.
+const codeNoLocks = "ObjectLockConfigurationNotFoundError"
+
 // isAbsent tells whether the object is not there. A bucket that is not there is another matter: nothing can be said of the object.
 func isAbsent(err error) bool {
 	code, _ := answer(err)
 	return code == "NoSuchKey" || code == "NotFound"
 }
 
-// kind is the error of package fs that callers branch on; nil for none of them.
+// kind is the error that callers branch on; nil for none of them.
 func kind(op string, err error) error {
 	code, status := answer(err)
 	switch {
@@ -46,6 +51,8 @@ func kind(op string, err error) error {
 		return fs.ErrNotExist
 	case op == "put" && (code == "PreconditionFailed" || status == http.StatusPreconditionFailed):
 		return fs.ErrExist
+	case op == "delete" && code == "AccessDenied":
+		return targets.Kept{Why: "the access key may not delete it (" + plain(err) + ")"}
 	case status == http.StatusUnauthorized || status == http.StatusForbidden || code == codeUnknownKey:
 		return fs.ErrPermission
 	}
@@ -120,6 +127,8 @@ func mend(code string) string {
 		return "the temporary credentials have ended: get new ones"
 	case "InvalidToken":
 		return "AWS_SESSION_TOKEN does not belong to the access key"
+	case codeNoLocks:
+		return "lock= in the target's URL needs a bucket that was made with object lock"
 	case "AccessDenied", "Forbidden":
 		return "the access key needs s3:ListBucket, s3:GetObject, s3:PutObject, s3:AbortMultipartUpload and s3:DeleteObject"
 	case "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "MovedPermanently", "PermanentRedirect":
@@ -135,6 +144,8 @@ func (s *Store) hint(err error) string {
 	text := mend(code)
 	switch {
 	case text != "" || errors.Is(err, context.Canceled):
+	case code == "InvalidRequest" && s.at.keeping.mode != "":
+		text = mend(codeNoLocks)
 	case errors.Is(err, errNoCredentials):
 		text = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or use ~/.aws/credentials"
 	case errors.As(err, new(*net.DNSError)) && s.at.endpoint != "" && !s.at.pathStyle:

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,14 +23,17 @@ type location struct {
 	endpoint    string // empty for AWS's own
 	region      string // empty for what the SDK's chain says
 	pathStyle   bool
-	partSize    int64 // bytes; 0 for parts that grow with the object
-	concurrency int   // parts of one object on their way at once
-	conditional bool  // whether the server is asked not to replace
-	proof       proof // of what the server has stored
+	caFile      string // with certificates of authorities to trust, besides the machine's own
+	partSize    int64  // bytes; 0 for parts that grow with the object
+	maxParts    int    // of one object
+	concurrency int    // parts of one object on their way at once
+	conditional bool   // whether the server is asked not to replace
+	proof       proof  // of what the server has stored
+	keeping     keeping
 }
 
 func parse(u *url.URL) (location, error) {
-	l := location{bucket: u.Host, concurrency: 2, conditional: true, proof: byCRC}
+	l := location{bucket: u.Host, concurrency: 2, maxParts: mostParts, conditional: true, proof: byCRC}
 	switch {
 	case u.Scheme != "s3" || u.Opaque != "":
 		return l, errors.New("it has to look like s3://bucket/prefix")
@@ -63,19 +67,27 @@ func parse(u *url.URL) (location, error) {
 			return l, fmt.Errorf("parameter %s: %w", name, err)
 		}
 	}
-	return l, nil
+	return l, l.keeping.check(l.proof)
 }
 
 // parameters sets what may stand after the "?".
 func (l *location) parameters() map[string]func(value string) error {
+	k := &l.keeping
 	return map[string]func(value string) error{
-		"endpoint":    func(v string) error { l.endpoint = v; return checkEndpoint(v) },
-		"region":      func(v string) error { l.region = v; return nil },
-		"path-style":  func(v string) (err error) { l.pathStyle, err = yesNo(v); return err },
-		"conditional": func(v string) (err error) { l.conditional, err = yesNo(v); return err },
-		"checksum":    func(v string) (err error) { l.proof, err = parseProof(v); return err },
-		"part-size":   func(v string) (err error) { l.partSize, err = parsePartSize(v); return err },
-		"concurrency": func(v string) (err error) { l.concurrency, err = parseConcurrency(v); return err },
+		"endpoint":      func(v string) error { l.endpoint = v; return checkEndpoint(v) },
+		"region":        func(v string) error { l.region = v; return nil },
+		"path-style":    func(v string) (err error) { l.pathStyle, err = yesNo(v); return err },
+		"ca-file":       func(v string) error { l.caFile = v; return checkPath(v) },
+		"conditional":   func(v string) (err error) { l.conditional, err = yesNo(v); return err },
+		"checksum":      func(v string) (err error) { l.proof, err = parseProof(v); return err },
+		"part-size":     func(v string) (err error) { l.partSize, err = parsePartSize(v); return err },
+		"max-parts":     func(v string) (err error) { l.maxParts, err = parseMaxParts(v); return err },
+		"concurrency":   func(v string) (err error) { l.concurrency, err = parseConcurrency(v); return err },
+		"storage-class": func(v string) (err error) { k.class, err = parseStorageClass(v); return err },
+		"sse":           func(v string) (err error) { k.sse, err = parseSSE(v); return err },
+		"kms-key":       func(v string) error { k.kmsKey = v; return checkGiven(v) },
+		"lock":          func(v string) (err error) { k.mode, err = parseLock(v); return err },
+		"lock-days":     func(v string) (err error) { k.days, err = parseLockDays(v); return err },
 	}
 }
 
@@ -100,6 +112,20 @@ func checkEndpoint(value string) error {
 	return nil
 }
 
+func checkPath(value string) error {
+	if !filepath.IsAbs(value) {
+		return fmt.Errorf("%q is not a path from the root on", value)
+	}
+	return nil
+}
+
+func checkGiven(value string) error {
+	if value == "" {
+		return errors.New("it is empty")
+	}
+	return nil
+}
+
 func yesNo(value string) (bool, error) {
 	switch value {
 	case "true":
@@ -117,6 +143,14 @@ func parsePartSize(value string) (int64, error) {
 		return 0, fmt.Errorf("%q is not a size from 5MiB to 512MiB", value)
 	}
 	return int64(n), nil
+}
+
+func parseMaxParts(value string) (int, error) {
+	n, err := strconv.Atoi(value)
+	if err != nil || n < 100 || n > mostParts {
+		return 0, fmt.Errorf("%q is not a number from 100 to %d", value, mostParts)
+	}
+	return n, nil
 }
 
 func parseConcurrency(value string) (int, error) {

@@ -14,9 +14,13 @@ import (
 
 // multipart uploads first, which is a whole part, and all of r after it.
 func (u *upload) multipart(ctx context.Context, first []byte, r io.Reader) (err error) {
-	out, err := u.store.client.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{
+	k := u.store.at.keeping
+	in := &s3.CreateMultipartUploadInput{
 		Bucket: &u.store.at.bucket, Key: u.store.key(u.key), Metadata: u.metadata(), ChecksumAlgorithm: u.store.at.proof.algorithm(),
-	})
+		StorageClass: k.class, ServerSideEncryption: k.sse, SSEKMSKeyId: orNil(k.kmsKey),
+	}
+	in.ObjectLockMode, in.ObjectLockRetainUntilDate = k.until(int64(len(first)), u.store.now())
+	out, err := u.store.client.CreateMultipartUpload(ctx, in)
 	if err != nil {
 		return u.failed(err)
 	}
@@ -48,8 +52,8 @@ func (u *upload) parts(ctx context.Context, buf []byte, r io.Reader) ([]*part, e
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		for n, err := len(buf), error(nil); n > 0; {
-			if len(parts) == maxParts {
-				return u.failed(fmt.Errorf("it is longer than %d parts can be: set part-size= in the target's URL", maxParts))
+			if len(parts) == u.store.at.maxParts {
+				return u.failed(fmt.Errorf("it is longer than %d parts can be: set part-size= in the target's URL", len(parts)))
 			}
 			part := &part{number: int32(len(parts) + 1), size: n}
 			parts = append(parts, part)

@@ -75,13 +75,15 @@ func (u *upload) unread(err error) error {
 func (u *upload) failed(err error) error { return u.store.wrap("put", u.key, err) }
 
 func (u *upload) whole(ctx context.Context, data []byte) error {
-	sum := u.store.at.proof.sum(data)
+	k, sum := u.store.at.keeping, u.store.at.proof.sum(data)
 	want := content{size: int64(len(data)), sum: u.store.at.proof.text(sum)}
 	return u.commit(ctx, want, func(answered context.Context, ifNoneMatch *string) error {
 		in := &s3.PutObjectInput{
 			Bucket: &u.store.at.bucket, Key: u.store.key(u.key), Metadata: u.metadata(), IfNoneMatch: ifNoneMatch,
 			Body: newBody(ctx, data), ContentLength: &want.size,
+			StorageClass: k.class, ServerSideEncryption: k.sse, SSEKMSKeyId: orNil(k.kmsKey),
 		}
+		in.ObjectLockMode, in.ObjectLockRetainUntilDate = k.until(want.size, u.store.now())
 		in.ChecksumCRC32C, in.ContentMD5 = u.store.at.proof.headers(sum)
 		_, err := u.store.client.PutObject(answered, in)
 		return err

@@ -9,8 +9,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/http"
 	"net/url"
 	"sync"
 	"sync/atomic"
@@ -31,6 +29,7 @@ type Store struct {
 	patient *awshttp.BuildableClient // for calls that the server may need minutes to answer
 	at      location
 	log     *slog.Logger
+	now     func() time.Time
 	backoff retry.BackoffDelayer // pauses between attempts
 
 	spare sync.Pool // of *[smallestPart]byte
@@ -41,17 +40,15 @@ type Store struct {
 
 // Options are what the URL does not say.
 type Options struct {
-	Log *slog.Logger // nil for none
+	Log *slog.Logger     // nil for none
+	Now func() time.Time // by which objects are locked
 }
 
 // Open makes a store of a URL like
 //
 //	s3://bucket/prefix?endpoint=https://s3.example.com&region=eu-1&path-style=true
 //
-// with credentials by the SDK's own chain: environment, shared files, roles. The parameters, all optional: endpoint and path-style
-// for servers other than AWS; region; part-size and concurrency of uploads, for servers that want equal parts, or for more speed
-// at the price of memory; conditional=false for servers that mishandle If-None-Match; checksum=md5 or none for those that do not know
-// the newer ones.
+// with credentials by the SDK's own chain: environment, shared files, roles. README.md describes the parameters, all of them optional.
 //
 // It does not ask the server anything: that is for Check.
 func Open(ctx context.Context, u *url.URL, o Options) (*Store, error) {
@@ -63,10 +60,13 @@ func open(ctx context.Context, u *url.URL, o Options, backoff retry.BackoffDelay
 	if err != nil {
 		return nil, fmt.Errorf("target URL %s: %w", bare(u), err)
 	}
-	httpClient := newHTTPClient(time.Minute)
+	plain, err := newHTTPClient(at.caFile)
+	if err != nil {
+		return nil, fmt.Errorf("target URL %s: %w", bare(u), err)
+	}
 	cfg, err := config.LoadDefaultConfig(ctx, func(o *config.LoadOptions) error {
 		o.Region = at.region // empty: what the chain says
-		o.HTTPClient = httpClient
+		o.HTTPClient = plain
 		o.Retryer = func() aws.Retryer { return newRetryer(backoff) }
 		return nil
 	})
@@ -74,7 +74,9 @@ func open(ctx context.Context, u *url.URL, o Options, backoff retry.BackoffDelay
 		return nil, fmt.Errorf("load the settings of the AWS SDK: %w", err)
 	}
 	cfg.Credentials = credentials{cfg.Credentials}
-	s := &Store{client: newClient(cfg, at), patient: newHTTPClient(15 * time.Minute), at: at, log: o.Log, backoff: backoff}
+	client := cfg.HTTPClient.(*awshttp.BuildableClient) // plain, with what the environment adds
+	cfg.HTTPClient = answering(client, time.Minute)
+	s := &Store{client: newClient(cfg, at), patient: answering(client, 15*time.Minute), at: at, log: o.Log, now: o.Now, backoff: backoff}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -102,14 +104,6 @@ func newClient(cfg aws.Config, at location) *s3.Client {
 	})
 }
 
-// newHTTPClient waits so long for the answer to a request that was sent. It has to be the SDK's kind of client, as with any other
-// AWS_CA_BUNDLE in the environment is an error.
-func newHTTPClient(answer time.Duration) *awshttp.BuildableClient {
-	return awshttp.NewBuildableClient().
-		WithDialerOptions(func(d *net.Dialer) { d.Timeout = 10 * time.Second }).
-		WithTransportOptions(func(t *http.Transport) { t.ResponseHeaderTimeout = answer })
-}
-
 // attempts is how often anything is tried.
 const attempts = 5
 
@@ -120,27 +114,6 @@ func newRetryer(backoff retry.BackoffDelayer) aws.Retryer {
 
 // key gives the object's key in the bucket.
 func (s *Store) key(key string) *string { return aws.String(s.at.prefix + key) }
-
-// Check lists what is in the bucket, one object of it, as that brings the server's reasons where HeadBucket's answer has no text.
-func (s *Store) Check(ctx context.Context) error {
-	_, err := s.client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: &s.at.bucket, Prefix: &s.at.prefix, MaxKeys: aws.Int32(1)})
-	if err != nil {
-		return s.wrap("list", "", err)
-	}
-	return nil
-}
-
-// Delete is described at targets.Store.
-func (s *Store) Delete(ctx context.Context, key string) error {
-	if err := targets.CheckKey(key); err != nil {
-		return fmt.Errorf("delete: %w", err)
-	}
-	_, err := s.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &s.at.bucket, Key: s.key(key)})
-	if err != nil && !isAbsent(err) {
-		return s.wrap("delete", key, err)
-	}
-	return nil
-}
 
 var (
 	_ targets.Store   = (*Store)(nil)

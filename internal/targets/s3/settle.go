@@ -30,10 +30,19 @@ func (u *upload) settle(ctx context.Context, want content, answered error) error
 	case mark != u.mark && mark != "": // there are servers that keep no metadata
 		return u.failed(fs.ErrExist)
 	}
-	if err := u.store.at.proof.check(want, there); err != nil {
-		return errors.Join(u.untrue(fmt.Errorf("has %w", err)), u.withdraw(ctx))
+	err = u.store.at.proof.check(want, there)
+	if err == nil {
+		err = u.store.at.keeping.confirm(want.size, there)
 	}
-	return nil
+	switch {
+	case err == nil:
+		return nil
+	case answered == nil:
+		answered = u.untrue(fmt.Errorf("has %w", err))
+	default:
+		answered = u.failed(answered)
+	}
+	return errors.Join(answered, u.withdraw(ctx))
 }
 
 // asking is a context for questions about a call, longer after one that has succeeded, as all depends on them.

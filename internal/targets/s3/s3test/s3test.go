@@ -38,11 +38,11 @@ func Start(t testing.TB) *Server {
 	program := testenv.S3Server(t)
 	s := &Server{Dir: t.TempDir(), t: t}
 	// In files, as the attributes of one are too small on ext4 for what it notes about an upload of thousands of parts.
-	notes := t.TempDir()
+	notes, versions := t.TempDir(), t.TempDir()
 	// A port that is free now may be taken when the server gets to it.
 	for range 5 {
 		address := freeAddress(t)
-		server := exec.Command(program, "--quiet", "--keep-alive", "--port", address, "posix", "--sidecar", notes, s.Dir)
+		server := exec.Command(program, "--quiet", "--keep-alive", "--port", address, "posix", "--sidecar", notes, "--versioning-dir", versions, s.Dir)
 		if complaint := run(t, server, address); complaint != "" {
 			t.Logf("start the S3 server at %s: %s", address, complaint)
 			continue
