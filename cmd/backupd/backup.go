@@ -112,6 +112,7 @@ type targetRow struct {
 	Name    string `json:"name"`
 	Stored  bool   `json:"stored"`
 	Removed int    `json:"removed"` // snapshots, by retention
+	Kept    int    `json:"kept"`    // by the target, of what retention would remove
 	Error   string `json:"error,omitempty"`
 }
 
@@ -132,7 +133,7 @@ func backupRows(results []backup.Result) []backupRow {
 		}
 		for _, o := range r.Targets {
 			rows[i].Targets = append(rows[i].Targets, targetRow{
-				Name: o.Target, Stored: o.Err == nil, Removed: o.Removed, Error: text(errors.Join(o.Err, o.Prune)),
+				Name: o.Target, Stored: o.Err == nil, Removed: len(o.Pruned.Removed), Kept: len(o.Pruned.Kept), Error: text(errors.Join(o.Err, o.Prune)),
 			})
 		}
 	}
@@ -157,8 +158,11 @@ func printResults(std streams, results []backup.Result) error {
 			fmt.Fprintf(std.out, "volume %s: %s\n", printable(r.Volume), printable(problem))
 		}
 		for _, o := range r.Targets {
-			if o.Removed > 0 {
-				fmt.Fprintf(std.out, "retention removed %d of volume %s from %s\n", o.Removed, printable(r.Volume), o.Target)
+			if n := len(o.Pruned.Removed); n > 0 {
+				fmt.Fprintf(std.out, "retention removed %d of volume %s from %s\n", n, printable(r.Volume), o.Target)
+			}
+			if kept := o.Pruned.Kept; len(kept) > 0 {
+				fmt.Fprintf(std.out, "%s keeps %d of volume %s that retention would remove; %s\n", o.Target, len(kept), printable(r.Volume), printable(kept[0].Error()))
 			}
 		}
 	}

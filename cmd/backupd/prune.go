@@ -146,11 +146,14 @@ func (a *app) pruneVolume(ctx context.Context, v plan.Volume) error {
 				errs = append(errs, err)
 				continue
 			}
-			removed, err := a.pruner.Prune(ctx, t, v.Name, v.Retention.Value)
+			pruned, err := a.pruner.Prune(ctx, t, v.Name, v.Retention.Value)
 			if err != nil {
 				errs = append(errs, fmt.Errorf("target %s: %w", t.Name, err))
 			}
-			fmt.Fprintf(a.std.out, "%s on %s: %d removed\n", printable(v.Name), t.Name, removed)
+			fmt.Fprintf(a.std.out, "%s on %s: %d removed\n", printable(v.Name), t.Name, len(pruned.Removed))
+			for _, kept := range pruned.Kept {
+				fmt.Fprintf(a.std.out, "  %s\n", printable(kept.Error()))
+			}
 		}
 		return errors.Join(errs...)
 	}, v.Name)

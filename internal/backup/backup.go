@@ -21,6 +21,7 @@ import (
 	"github.com/backupd/backupd/internal/engine"
 	"github.com/backupd/backupd/internal/plan"
 	"github.com/backupd/backupd/internal/quiesce"
+	"github.com/backupd/backupd/internal/retention"
 	"github.com/backupd/backupd/internal/seal"
 	"github.com/backupd/backupd/internal/snapshot"
 )
@@ -89,10 +90,10 @@ type Result struct {
 
 // Outcome is what came of one target.
 type Outcome struct {
-	Target  string
-	Err     error // nil: the snapshot is there
-	Removed int   // snapshots that retention took away
-	Prune   error
+	Target string
+	Err    error            // nil: the snapshot is there
+	Pruned retention.Pruned // by retention, after that
+	Prune  error
 }
 
 // Stored tells whether a good snapshot came to lie on any target.

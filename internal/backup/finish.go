@@ -58,7 +58,10 @@ func (r *Runner) conclude(ctx context.Context, s *sink) Outcome {
 	}
 	if o.Err == nil {
 		r.Log.Info("snapshot stored", "volume", m.Volume, "snapshot", m.ID, "target", o.Target, "bytes", m.StoredBytes(), "grade", m.Grade)
-		o.Removed, o.Prune = r.Pruner.Prune(ctx, s.target, volume.Name, volume.Retention.Value)
+		o.Pruned, o.Prune = r.Pruner.Prune(ctx, s.target, volume.Name, volume.Retention.Value)
+	}
+	if kept := o.Pruned.Kept; len(kept) > 0 {
+		r.Log.Info("the target keeps what retention would remove", "volume", m.Volume, "target", o.Target, "count", len(kept), "first", kept[0])
 	}
 	return o
 }

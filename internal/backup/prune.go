@@ -48,13 +48,15 @@ func (p Pruner) safe(l catalog.Listing) error {
 	return nil
 }
 
-// Prune takes away what no rule keeps, and what runs that were cut off have left behind. It tells how many snapshots went.
-func (p Pruner) Prune(ctx context.Context, t Target, volume string, keep retention.Policy) (int, error) {
+// Prune takes away what no rule keeps, and what runs that were cut off have left behind. It tells which snapshots went, and
+// which things the target keeps all the same.
+func (p Pruner) Prune(ctx context.Context, t Target, volume string, keep retention.Policy) (retention.Pruned, error) {
 	verdicts, err := p.Verdicts(ctx, t, volume, keep)
 	if err != nil {
-		return 0, err
+		return retention.Pruned{}, err
 	}
-	removed, err := retention.Prune(ctx, t.Catalog, t.Catalog.Host(), volume, verdicts, p.Now())
-	_, sweepErr := t.Catalog.Sweep(ctx, volume, p.Now())
-	return len(removed), errors.Join(err, sweepErr)
+	pruned, err := retention.Prune(ctx, t.Catalog, t.Catalog.Host(), volume, verdicts, p.Now())
+	_, kept, sweepErr := t.Catalog.Sweep(ctx, volume, p.Now())
+	pruned.Kept = append(pruned.Kept, kept...)
+	return pruned, errors.Join(err, sweepErr)
 }

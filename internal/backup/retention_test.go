@@ -26,7 +26,7 @@ func TestRetentionIsAppliedToEachTarget(t *testing.T) {
 		for _, r := range w.backup(t.Context()) {
 			got := map[string]int{}
 			for _, o := range r.Targets {
-				got[o.Target] = o.Removed
+				got[o.Target] = len(o.Pruned.Removed)
 			}
 			if diff := cmp.Diff(map[string]int{"near": 1, "far": 0}, got); diff != "" || r.Failure() != nil {
 				t.Errorf("volume %s: removed (-want +got):\n%s%v", r.Volume, diff, r.Failure())
@@ -37,6 +37,25 @@ func TestRetentionIsAppliedToEachTarget(t *testing.T) {
 				t.Errorf("%s has %d snapshots, want 1", place, len(snapshots))
 			}
 		}
+	})
+}
+
+func TestWhatATargetKeepsIsToldAndNoFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, quiesce.Pause) // where one snapshot is kept
+		w.target("far", func(s *memory.Store) targets.Store { return locking{s} })
+		w.backup(t.Context())
+		for _, r := range w.backup(t.Context()) {
+			for _, o := range r.Targets {
+				if want := map[string]int{"near": 0, "far": 1}[o.Target]; len(o.Pruned.Kept) != want || len(o.Pruned.Removed) == want {
+					t.Errorf("volume %s on %s: %+v, want %d kept", r.Volume, o.Target, o.Pruned, want)
+				}
+			}
+			if r.Failure() != nil {
+				t.Error(r.Failure())
+			}
+		}
+		w.checkSnapshotsOpen(t, "with all that is locked")
 	})
 }
 

@@ -58,6 +58,13 @@ func gated(gate <-chan struct{}) func(*memory.Store) targets.Store {
 	}
 }
 
+// locking lets nothing go.
+type locking struct{ *memory.Store }
+
+func (locking) Delete(context.Context, string) error {
+	return targets.Kept{Why: "locked until tomorrow"}
+}
+
 // target puts something before the store of a target.
 func (w *world) target(name string, before func(*memory.Store) targets.Store) {
 	target := w.runner.Targets[name]

@@ -179,7 +179,7 @@ func TestAnArchiveThatAnotherSnapshotNeedsStays(t *testing.T) {
 	if err := c.Remove(t.Context(), m.Ref()); err != nil {
 		t.Fatal(err)
 	}
-	swept, err := c.Sweep(t.Context(), "app", time.Now().AddDate(1, 0, 0))
+	swept, _, err := c.Sweep(t.Context(), "app", time.Now().AddDate(1, 0, 0))
 	if err != nil || swept != 1 || len(keys(t, s)) != 0 {
 		t.Errorf("swept %d (%v), left are %v", swept, err, keys(t, s))
 	}
@@ -195,16 +195,38 @@ func TestSweepTakesOnlyWhatIsOldAndUnneeded(t *testing.T) {
 	put(t, s, old.Key(snapshot.ArchiveKind), "cut off")
 	put(t, s, young.Key(snapshot.ArchiveKind), "under way")
 	put(t, s, host+"/app/important.tar.zst", "foreign")
-	if swept, err := c.Sweep(t.Context(), "app", now); err != nil || swept != 1 {
+	if swept, _, err := c.Sweep(t.Context(), "app", now); err != nil || swept != 1 {
 		t.Errorf("swept %d, %v", swept, err)
 	}
 	if got := keys(t, s); slices.Contains(got, old.Key(snapshot.ArchiveKind)) || len(got) != 4 {
 		t.Errorf("left are %v", got)
 	}
 	put(t, s, old.Key(snapshot.ArchiveKind), "cut off")
+	swept, kept, err := catalog.New(locking{s}, nil, host).Sweep(t.Context(), "app", now)
+	if err != nil || swept != 0 || len(kept) != 1 || !strings.Contains(kept[0].Error(), "kept: locked until tomorrow") {
+		t.Errorf("swept %d, kept %v, %v, want that it is locked", swept, kept, err)
+	}
 	put(t, s, manifest("app", 8).Ref().Key(snapshot.ManifestKind), "{broken")
-	if swept, err := c.Sweep(t.Context(), "app", now); err == nil || swept != 0 {
+	if swept, _, err := c.Sweep(t.Context(), "app", now); err == nil || swept != 0 {
 		t.Errorf("swept %d beside a manifest that may need it, %v", swept, err)
+	}
+}
+
+// locking lets nothing go.
+type locking struct{ *memory.Store }
+
+func (locking) Delete(context.Context, string) error {
+	return targets.Kept{Why: "locked until tomorrow"}
+}
+
+// A snapshot whose manifest is locked stays whole.
+func TestRemoveOfWhatIsLocked(t *testing.T) {
+	s := memory.New()
+	store(t, catalog.New(s, nil, host), "app", 1)
+	before := keys(t, s)
+	err := catalog.New(locking{s}, nil, host).Remove(t.Context(), manifest("app", 1).Ref())
+	if !errors.As(err, new(targets.Kept)) || !slices.Equal(keys(t, s), before) {
+		t.Errorf("%v, and left are %v of %v", err, keys(t, s), before)
 	}
 }
 

@@ -110,29 +110,34 @@ func (c *Catalog) Remove(ctx context.Context, ref snapshot.Ref) error {
 // looseAge is how old an archive without manifest must be before it goes. A run that is under way elsewhere is younger.
 const looseAge = 48 * time.Hour
 
-// Sweep takes away what runs that were cut off have left behind of a volume, and tells how much that was. Nothing goes while a
-// manifest of the volume cannot be read.
-func (c *Catalog) Sweep(ctx context.Context, volume string, now time.Time) (int, error) {
+// Sweep takes away what runs that were cut off have left behind of a volume. It tells how much that was, and what the store does not
+// let go. Nothing goes while a manifest of the volume cannot be read.
+func (c *Catalog) Sweep(ctx context.Context, volume string, now time.Time) (swept int, kept []error, err error) {
 	l, err := c.Volume(ctx, volume)
 	if err == nil {
 		err = l.Err()
 	}
 	if err != nil {
-		return 0, fmt.Errorf("sweep: %w", err)
+		return 0, nil, fmt.Errorf("sweep: %w", err)
 	}
-	swept := 0
 	for _, loose := range l.Loose {
 		// Both clocks must agree: the store's, and this host's, which is in the id.
 		old := now.Sub(loose.Modified) > looseAge && now.Sub(loose.Ref.ID.Time()) > looseAge
 		if !old || loose.Kind != snapshot.PinKind && needed(l, loose.Ref.ID) {
 			continue
 		}
-		if err := c.store.Delete(ctx, loose.Ref.Key(loose.Kind)); err != nil {
-			return swept, fmt.Errorf("sweep %s%s: %w", loose.Ref.ID, loose.Kind, err)
+		err := c.store.Delete(ctx, loose.Ref.Key(loose.Kind))
+		var why targets.Kept
+		switch {
+		case err == nil:
+			swept++
+		case errors.As(err, &why):
+			kept = append(kept, fmt.Errorf("left by a run that was cut off, %s%s: %w", loose.Ref.ID, loose.Kind, why))
+		default:
+			return swept, kept, fmt.Errorf("sweep %s%s: %w", loose.Ref.ID, loose.Kind, err)
 		}
-		swept++
 	}
-	return swept, nil
+	return swept, kept, nil
 }
 
 func needed(l Listing, archive snapshot.ID) bool {

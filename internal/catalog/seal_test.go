@@ -163,7 +163,7 @@ func TestAnEncryptedArchiveGoesWithItsSnapshot(t *testing.T) {
 		t.Errorf("left are %v", left)
 	}
 	must(t, v.catalog().PutArchive(t.Context(), v.manifest.Ref(), snapshot.SealedKind, strings.NewReader("cut off")))
-	if swept, err := v.catalog().Sweep(t.Context(), "app", day0.AddDate(10, 0, 0)); swept != 1 || err != nil {
+	if swept, _, err := v.catalog().Sweep(t.Context(), "app", day0.AddDate(10, 0, 0)); swept != 1 || err != nil {
 		t.Errorf("swept %d (%v)", swept, err)
 	}
 }

@@ -49,7 +49,7 @@ part
 	guard                   =quiesce snapshot
 	quiesce                 durable engine snapshot
 	remote                  =folder archive
-	retention               snapshot
+	retention               snapshot targets
 	spool
 	targets/local           durable targets
 	targets/s3              spelling targets

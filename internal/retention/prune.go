@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/backupd/backupd/internal/snapshot"
+	"github.com/backupd/backupd/internal/targets"
 )
 
 // Remover removes one snapshot. One that is not there is no error.
@@ -15,30 +16,42 @@ type Remover interface {
 	Remove(ctx context.Context, ref snapshot.Ref) error
 }
 
-// Prune removes the snapshots of the volume that the verdicts do not keep, oldest first, and tells which are gone. One that cannot
-// be removed does not keep the others from being; all errors come back together. It stops between two snapshots when ctx ends.
+// Pruned is what came of verdicts.
+type Pruned struct {
+	Removed []snapshot.ID
+	Kept    []error // by the place where they lie: each names one, and says why
+}
+
+// Prune removes the snapshots of the volume that the verdicts do not keep, oldest first. One that cannot be removed does not keep the
+// others from being; all errors come back together. It stops between two snapshots when ctx ends.
 //
 // The verdicts must be about all snapshots of the volume, with the same now that they were decided by. They are not trusted:
 // where they would take what stays under every policy, nothing is removed.
-func Prune(ctx context.Context, from Remover, host, volume string, verdicts []Verdict, now time.Time) (removed []snapshot.ID, err error) {
+func Prune(ctx context.Context, from Remover, host, volume string, verdicts []Verdict, now time.Time) (Pruned, error) {
 	if err := check(verdicts, now); err != nil {
-		return nil, fmt.Errorf("prune volume %q: nothing removed: %w", volume, err)
+		return Pruned{}, fmt.Errorf("prune volume %q: nothing removed: %w", volume, err)
 	}
 	doomed := slices.DeleteFunc(slices.Clone(verdicts), func(v Verdict) bool { return v.Keep })
 	slices.SortFunc(doomed, func(a, b Verdict) int { return newestFirst(b.Snapshot, a.Snapshot) })
+	var pruned Pruned
 	var errs []error
 	for _, v := range doomed {
 		if ctx.Err() != nil {
 			errs = append(errs, fmt.Errorf("prune volume %q: %w", volume, context.Cause(ctx)))
 			break
 		}
-		if err := from.Remove(ctx, snapshot.Ref{Host: host, Volume: volume, ID: v.ID}); err != nil {
+		err := from.Remove(ctx, snapshot.Ref{Host: host, Volume: volume, ID: v.ID})
+		var kept targets.Kept
+		switch {
+		case err == nil:
+			pruned.Removed = append(pruned.Removed, v.ID)
+		case errors.As(err, &kept):
+			pruned.Kept = append(pruned.Kept, fmt.Errorf("snapshot %s: %w", v.ID, kept))
+		default:
 			errs = append(errs, fmt.Errorf("remove snapshot %s of volume %q: %w", v.ID, volume, err))
-			continue
 		}
-		removed = append(removed, v.ID)
 	}
-	return removed, errors.Join(errs...)
+	return pruned, errors.Join(errs...)
 }
 
 // check knows nothing of policies and of how Decide works, so that a mistake there cannot cost the last good snapshot.

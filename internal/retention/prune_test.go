@@ -3,6 +3,7 @@ package retention_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -12,21 +13,23 @@ import (
 
 	"github.com/backupd/backupd/internal/retention"
 	"github.com/backupd/backupd/internal/snapshot"
+	"github.com/backupd/backupd/internal/targets"
 )
 
 var errStuck = errors.New("stuck")
 
-// remover notes what is removed; what is stuck cannot be, and after the last removal its context ends.
+// remover notes what is removed; what is stuck cannot be, for some reason, and after the last removal its context ends.
 type remover struct {
 	removed []snapshot.Ref
 	stuck   snapshot.ID
+	why     error
 	last    snapshot.ID
 	cancel  context.CancelFunc
 }
 
 func (r *remover) Remove(_ context.Context, ref snapshot.Ref) error {
 	if ref.ID == r.stuck {
-		return errStuck
+		return r.why
 	}
 	r.removed = append(r.removed, ref)
 	if ref.ID == r.last {
@@ -38,7 +41,7 @@ func (r *remover) Remove(_ context.Context, ref snapshot.Ref) error {
 func TestPruneRemovesTheOldestFirst(t *testing.T) {
 	all := snaps(t, "2026-11-17 2026-11-15 2026-11-19 2026-11-16* 2026-11-18!")
 	r := &remover{}
-	removed, err := retention.Prune(t.Context(), r, "nas", "db", retention.Decide(retention.Policy{Last: 1}, all, now, time.UTC), now)
+	pruned, err := retention.Prune(t.Context(), r, "nas", "db", retention.Decide(retention.Policy{Last: 1}, all, now, time.UTC), now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,20 +51,35 @@ func TestPruneRemovesTheOldestFirst(t *testing.T) {
 	if diff := cmp.Diff(want, r.removed); diff != "" {
 		t.Errorf("removed (-want +got):\n%s", diff)
 	}
-	if want := []snapshot.ID{all[1].ID, all[0].ID, all[4].ID}; !slices.Equal(removed, want) {
-		t.Errorf("tells that %v are gone, want %v", removed, want)
+	if want := []snapshot.ID{all[1].ID, all[0].ID, all[4].ID}; !slices.Equal(pruned.Removed, want) {
+		t.Errorf("tells that %v are gone, want %v", pruned.Removed, want)
 	}
 }
 
 func TestOneThatCannotBeRemovedDoesNotKeepTheOthers(t *testing.T) {
 	all := snaps(t, "2026-11-16 2026-11-17 2026-11-18 2026-11-19")
-	r := &remover{stuck: all[1].ID}
-	removed, err := retention.Prune(t.Context(), r, "nas", "db", retention.Decide(retention.Policy{Last: 1}, all, now, time.UTC), now)
+	r := &remover{stuck: all[1].ID, why: errStuck}
+	pruned, err := retention.Prune(t.Context(), r, "nas", "db", retention.Decide(retention.Policy{Last: 1}, all, now, time.UTC), now)
 	if !errors.Is(err, errStuck) || !strings.Contains(err.Error(), string(all[1].ID)) {
 		t.Errorf("%v, want an error that names %s", err, all[1].ID)
 	}
-	if want := []snapshot.ID{all[0].ID, all[2].ID}; !slices.Equal(removed, want) {
-		t.Errorf("tells that %v are gone, want %v", removed, want)
+	if want := []snapshot.ID{all[0].ID, all[2].ID}; !slices.Equal(pruned.Removed, want) {
+		t.Errorf("tells that %v are gone, want %v", pruned.Removed, want)
+	}
+}
+
+func TestOneThatIsKeptWhereItLiesIsNoFailure(t *testing.T) {
+	all := snaps(t, "2026-11-16 2026-11-17 2026-11-18")
+	r := &remover{stuck: all[1].ID, why: fmt.Errorf("delete its manifest: %w", targets.Kept{Why: "locked until tomorrow"})}
+	pruned, err := retention.Prune(t.Context(), r, "nas", "db", retention.Decide(retention.Policy{Last: 1}, all, now, time.UTC), now)
+	if err != nil {
+		t.Error(err)
+	}
+	if want := []snapshot.ID{all[0].ID}; !slices.Equal(pruned.Removed, want) {
+		t.Errorf("tells that %v are gone, want %v", pruned.Removed, want)
+	}
+	if want := fmt.Sprintf("snapshot %s: kept: locked until tomorrow", all[1].ID); len(pruned.Kept) != 1 || pruned.Kept[0].Error() != want {
+		t.Errorf("tells that it is kept by %v, want %q", pruned.Kept, want)
 	}
 }
 
@@ -69,12 +87,12 @@ func TestPruneStopsBetweenTwoSnapshots(t *testing.T) {
 	all := snaps(t, "2026-11-16 2026-11-17 2026-11-18 2026-11-19")
 	ctx, cancel := context.WithCancel(t.Context())
 	r := &remover{last: all[1].ID, cancel: cancel}
-	removed, err := retention.Prune(ctx, r, "nas", "db", retention.Decide(retention.Policy{Last: 1}, all, now, time.UTC), now)
+	pruned, err := retention.Prune(ctx, r, "nas", "db", retention.Decide(retention.Policy{Last: 1}, all, now, time.UTC), now)
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("ended with %v", err)
 	}
-	if want := []snapshot.ID{all[0].ID, all[1].ID}; !slices.Equal(removed, want) || len(r.removed) != len(want) {
-		t.Errorf("tells that %v are gone, and %v are, want %v", removed, r.removed, want)
+	if want := []snapshot.ID{all[0].ID, all[1].ID}; !slices.Equal(pruned.Removed, want) || len(r.removed) != len(want) {
+		t.Errorf("tells that %v are gone, and %v are, want %v", pruned.Removed, r.removed, want)
 	}
 }
 
@@ -110,11 +128,11 @@ func TestPruneTrustsNoVerdict(t *testing.T) {
 func expectRefusal(t *testing.T, verdicts []retention.Verdict, want string) {
 	t.Helper()
 	r := &remover{}
-	removed, err := retention.Prune(t.Context(), r, "nas", "db", verdicts, now)
+	pruned, err := retention.Prune(t.Context(), r, "nas", "db", verdicts, now)
 	if err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("%v, want an error with %q", err, want)
 	}
-	if len(removed) > 0 || len(r.removed) > 0 {
-		t.Errorf("removed %v, and tells of %v, want neither", r.removed, removed)
+	if len(pruned.Removed) > 0 || len(r.removed) > 0 {
+		t.Errorf("removed %v, and tells of %v, want neither", r.removed, pruned.Removed)
 	}
 }
