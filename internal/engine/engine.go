@@ -18,6 +18,8 @@ var (
 	ErrNotFound    = errors.New("not found")
 	ErrConflict    = errors.New("in conflict with its present state") // already paused, not running, in use, ...
 	ErrUnreachable = errors.New("engine cannot be reached")
+	// ErrFrozen is of a container that is paused and that the engine takes for running. One that has just ended may look like that, too.
+	ErrFrozen = errors.New("it is frozen, and the engine takes it for running: only a restart of it helps")
 	// ErrNoManager is of services only. An engine that was just started is none yet.
 	ErrNoManager = errors.New("the engine is not (or not yet) a working manager of a swarm")
 )

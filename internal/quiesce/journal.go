@@ -185,11 +185,11 @@ func (k *Keeper) take(all *left, l line) error {
 			return err
 		}
 		s.Container.Started = time.Time{}
-		all.held = append(all.held, &held{Step: s, since: l.At, pending: k.unsettled(s, l.At)})
+		all.held = append(all.held, &held{Step: s, since: l.At, pending: k.unsettled(s, l.At), silent: true})
 	case l.Settled != nil:
 		for i, t := range all.held {
 			if t.Container.ID == l.Settled.Container {
-				t.pending = time.Time{}
+				t.pending, t.silent = time.Time{}, false
 				if !l.Settled.Ours {
 					all.held = append(all.held[:i:i], all.held[i+1:]...)
 					return nil

@@ -18,6 +18,7 @@ const (
 	wait                // look again: a call may yet take effect
 	unpause
 	start
+	probe // see frozen.go
 )
 
 // remedy decides what to do about a container that is as c is now. A container that somebody resumed, or resumed and ended again, is
@@ -31,6 +32,8 @@ func (t *held) remedy(c engine.Container, unseen bool, now time.Time) remedy {
 		return start
 	case c.Active() && now.Before(t.pending):
 		return wait
+	case t.How == Pause && c.State == engine.Running && t.silent:
+		return probe
 	}
 	return leave
 }
@@ -108,6 +111,8 @@ func (h *Hold) giveBack(ctx context.Context, t *held) (done bool, err error) {
 		err = h.resume(ctx, t, c, "unpause", h.keeper.eng.Unpause)
 	case start:
 		err = h.resume(ctx, t, c, "start", h.keeper.eng.Start)
+	case probe:
+		return h.probe(ctx, t, c)
 	}
 	return true, err
 }

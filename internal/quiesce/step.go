@@ -15,6 +15,7 @@ type held struct {
 	since   time.Time     // just before the call that held it
 	lasted  time.Duration // from there until it was let go
 	pending time.Time     // until then, a call that got no answer may yet take effect
+	silent  bool          // the engine gave no answer to the call that held it
 	resumed bool          // by this hold
 	refused int           // times that the engine answered and did not let it go
 	err     error         // of the last attempt to let it go
@@ -133,9 +134,12 @@ func (h *Hold) settle(ctx context.Context, t *held, err error) (ours bool, _ err
 		return false, nil
 	case lookErr == nil && t.moved(map[string]engine.Container{c.ID: c}) == "" && (asked || !conflict):
 		return true, nil
+	case errors.Is(err, engine.ErrFrozen) && !asked: // by somebody else
+		return false, err
 	case lookErr == nil && conflict && c.State != t.Container.State: // somebody else was faster
 		return false, nil
 	}
 	t.pending = h.keeper.unsettled(t.Step, h.keeper.now())
+	t.silent = t.silent || errors.Is(err, engine.ErrUnreachable) || errors.Is(err, context.DeadlineExceeded)
 	return true, errors.Join(err, lookErr)
 }

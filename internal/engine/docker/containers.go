@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -81,9 +82,16 @@ func (c *Client) Container(ctx context.Context, id string) (engine.Container, er
 	return found, nil
 }
 
-// Pause freezes the processes of a running container. One that is paused already, or does not run, is engine.ErrConflict.
+// Pause freezes the processes of a running container. One that is paused already, or does not run, is engine.ErrConflict; one that is
+// frozen without the engine's knowledge is engine.ErrFrozen.
 func (c *Client) Pause(ctx context.Context, id string) error {
-	return c.change(ctx, "pause", id, answerLimit, func(ctx context.Context) error { return c.api.ContainerPause(ctx, id) })
+	return c.change(ctx, "pause", id, answerLimit, func(ctx context.Context) error {
+		err := c.api.ContainerPause(ctx, id)
+		if errdefs.IsInternal(err) && strings.Contains(err.Error(), "container not running") { // the words are runc's
+			return fmt.Errorf("%w: %w", engine.ErrFrozen, err)
+		}
+		return err
+	})
 }
 
 // Unpause lets the processes of a paused container go on. One that is not paused is engine.ErrConflict.

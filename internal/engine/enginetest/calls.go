@@ -112,6 +112,9 @@ func (f *Fake) Pause(ctx context.Context, id string) error {
 		if c.State != engine.Running {
 			return inConflict(c)
 		}
+		if c.frozen {
+			return engine.ErrFrozen
+		}
 		c.State = engine.Paused
 		f.happened(c.Container, "pause")
 		return nil

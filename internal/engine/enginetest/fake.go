@@ -67,6 +67,7 @@ type Container struct {
 
 	kills  []context.CancelFunc // of commands that were begun in this run
 	ending bool                 // its service counts it no more
+	frozen bool                 // its processes are, until they end, and the engine does not know
 }
 
 // New is an engine without anything in it. The clock is the system's, and so the bubble's under testing/synctest.
@@ -118,6 +119,25 @@ func (w *world) RemoveContainer(id string) {
 	w.end(c)
 	w.remove(c)
 	w.replace(c)
+}
+
+// Freeze freezes the processes of a running container without the engine's knowledge.
+func (w *world) Freeze(id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c, err := w.find(id)
+	if err != nil || c.State != engine.Running {
+		panic(fmt.Sprintf("freeze %s: %v", id, err)) // a mistake of the test
+	}
+	c.frozen = true
+}
+
+// Frozen tells whether they are.
+func (w *world) Frozen(id string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c, err := w.find(id)
+	return err == nil && c.frozen
 }
 
 // Recreate replaces a container by a running one that differs in its id alone, as compose does.
@@ -228,7 +248,7 @@ func (w *world) end(c *Container) {
 	for _, kill := range c.kills {
 		kill()
 	}
-	c.State, c.kills = engine.Exited, nil
+	c.State, c.kills, c.frozen = engine.Exited, nil, false
 	w.happened(c.Container, "die")
 }
 
