@@ -140,7 +140,7 @@ func momentsOfADeck(dice *rand.Rand, k kind) (deck []moment) {
 	const random = 8
 	switch k {
 	case freeze, overtime: // once a container is held for sure: a worker that wakes up before may go on
-		const settled, reading = 3, 10
+		const settled, reading = 3, 7
 		return []moment{{line, settled + dice.IntN(reading-settled), 0}, {line, reading, upTo(dice, lasts/4)}}
 	case killGuard, killSibling:
 		for range random {

@@ -105,14 +105,16 @@ func (s *scene) down(ctx context.Context, excused map[string]bool) (names []stri
 	if err != nil {
 		return nil, err
 	}
-	running := 0
+	running, awake := 0, s.awake()
 	for _, c := range list {
 		name, ours := s.all[c.ID]
 		switch {
 		case !ours:
 			continue
-		case c.State == container.StateRunning || excused[c.ID]:
+		case c.State == container.StateRunning && awake[c.ID] || excused[c.ID]:
 			running++
+		case c.State == container.StateRunning:
+			names = append(names, name+" is frozen")
 		default:
 			names = append(names, name+" is "+c.State)
 		}
