@@ -10,6 +10,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/backupd/backupd/internal/targets"
 )
 
 // multipart uploads first, which is a whole part, and all of r after it.
@@ -86,7 +88,7 @@ func (u *upload) parts(ctx context.Context, buf []byte, r io.Reader) ([]*part, e
 
 // send uploads one part and notes what the server says to it.
 func (u *upload) send(ctx context.Context, part *part, data []byte) error {
-	answered, cancel := toBeAnswered(ctx)
+	answered, cancel := targets.ToBeAnswered(ctx)
 	defer cancel()
 	in := &s3.UploadPartInput{
 		Bucket: &u.store.at.bucket, Key: u.store.key(u.key), UploadId: u.id, PartNumber: &part.number,
@@ -125,7 +127,7 @@ func (s *Store) patiently(o *s3.Options) { o.HTTPClient = s.patient }
 
 // abort makes the server forget the parts, which it would keep, and charge for, for ever.
 func (u *upload) abort(ctx context.Context) error {
-	ctx, cancel := afterwards(ctx)
+	ctx, cancel := targets.Afterwards(ctx)
 	defer cancel()
 	_, err := u.store.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{
 		Bucket: &u.store.at.bucket, Key: u.store.key(u.key), UploadId: u.id,

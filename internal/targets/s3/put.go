@@ -93,7 +93,7 @@ func (u *upload) whole(ctx context.Context, data []byte) error {
 // commit makes the object appear by a call that takes an If-None-Match header. To a server that does not know this header it does
 // not send it again, and asks before whether the object is there: the best that can be done then.
 func (u *upload) commit(ctx context.Context, want content, call func(ctx context.Context, ifNoneMatch *string) error) error {
-	answered, cancel := toBeAnswered(ctx)
+	answered, cancel := targets.ToBeAnswered(ctx)
 	defer cancel()
 	if !u.store.unconditional.Load() {
 		err := call(answered, aws.String("*"))

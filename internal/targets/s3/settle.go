@@ -7,6 +7,8 @@ import (
 	"io/fs"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/backupd/backupd/internal/targets"
 )
 
 // settle finds out what became of a call that makes the object appear, by what the server has now and not by what it has answered.
@@ -48,9 +50,9 @@ func (u *upload) settle(ctx context.Context, want content, answered error) error
 // asking is a context for questions about a call, longer after one that has succeeded, as all depends on them.
 func (u *upload) asking(ctx context.Context, answered error) (context.Context, context.CancelFunc) {
 	if answered == nil {
-		return toBeAnswered(ctx)
+		return targets.ToBeAnswered(ctx)
 	}
-	return afterwards(ctx)
+	return targets.Afterwards(ctx)
 }
 
 func (u *upload) head(ctx context.Context) (*s3.HeadObjectOutput, error) {
@@ -66,7 +68,7 @@ func (u *upload) untrue(what error) error {
 
 // withdraw takes away what this Put has brought about: what cannot be trusted must not look like an object.
 func (u *upload) withdraw(ctx context.Context) error {
-	ctx, cancel := afterwards(ctx)
+	ctx, cancel := targets.Afterwards(ctx)
 	defer cancel()
 	_, err := u.store.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &u.store.at.bucket, Key: u.store.key(u.key)})
 	if err != nil && !isAbsent(err) {
