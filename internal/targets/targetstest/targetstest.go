@@ -22,8 +22,11 @@ import (
 // Large is more bytes than three of the parts that any store sends at once.
 const Large = 25<<20 + 1
 
-// OneWins is the one behaviour that a store may lack, where what it stands for knows no conditions on writing.
-const OneWins = "one of many writers wins"
+// What a store may lack.
+const (
+	OneWins     = "one of many writers wins"            // where what it stands for knows no conditions on writing
+	ManyObjects = "more objects than fit into one page" // where putting takes so long that its own tests list what was put otherwise
+)
 
 // Run tests the stores that open gives. Each is empty, and that test's own. What a store cannot do is named, and not tested.
 func Run(t *testing.T, open func(t *testing.T) targets.Store, lacks ...string) {
@@ -40,7 +43,7 @@ func Run(t *testing.T, open func(t *testing.T) targets.Store, lacks ...string) {
 		"listings are sorted by key":          sorted,
 		"a prefix ends with its slash":        prefixes,
 		"a listing can be left":               leftEarly,
-		"more objects than fit into one page": manyObjects,
+		ManyObjects:                           manyObjects,
 		"odd characters":                      oddCharacters,
 		"deleted is gone, and can come again": deleted,
 	} {
