@@ -32,6 +32,7 @@ import (
 	"github.com/backupd/backupd/internal/seal"
 	"github.com/backupd/backupd/internal/targets"
 	"github.com/backupd/backupd/internal/targets/local"
+	"github.com/backupd/backupd/internal/targets/rclone"
 	"github.com/backupd/backupd/internal/targets/s3"
 )
 
@@ -155,6 +156,8 @@ func (a *app) openTarget(t config.Target) backup.Target {
 			return local.Open(t.URL.Path)
 		case "s3":
 			return s3.Open(ctx, t.URL, s3.Options{Log: a.log, Now: a.now})
+		case "rclone":
+			return rclone.Open(t.URL)
 		}
 		return nil, fmt.Errorf("target %s: there is no kind of target %q", t.Name, t.URL.Scheme)
 	})

@@ -44,6 +44,12 @@ func withServer(t *testing.T) map[string]string {
 	}
 }
 
+// TestStoriesOfRclone have a remote "nas", which is the disk of this machine.
+func TestStoriesOfRclone(t *testing.T) {
+	testenv.Tool(t, "rclone")
+	tell(t, "testdata/rclone", map[string]string{"RCLONE_CONFIG": os.DevNull, "RCLONE_CONFIG_NAS_TYPE": "local"})
+}
+
 // TestStoriesOfAnEngine have the private engine, an image of a shell, and names of their own.
 func TestStoriesOfAnEngine(t *testing.T) {
 	d := testenv.NewDocker(t)

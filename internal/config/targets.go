@@ -3,9 +3,11 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -51,7 +53,7 @@ func (t *Targets) UnmarshalText(text []byte) error {
 	return nil
 }
 
-const howToWrite = "write name=file:///folder or name=s3://bucket/prefix, and a comma within a URL as %2C"
+const howToWrite = "write name=file:///folder, name=s3://bucket/prefix or name=rclone:remote:path, and a comma within a URL as %2C"
 
 func parseTarget(entry string) (Target, error) {
 	name, rest, found := strings.Cut(entry, "=")
@@ -68,30 +70,31 @@ func parseTarget(entry string) (Target, error) {
 	return Target{Name: name, URL: u}, nil
 }
 
+// kinds are the schemes that there are, each with what says what is wrong with such a URL. What follows the question mark is for the
+// package of the kind to read.
+var kinds = map[string]func(u *url.URL) error{"file": checkFile, "s3": checkS3, "rclone": checkRclone}
+
 func checkURL(u *url.URL) error {
 	// One that is not understood as the end of a user name and password may all the same have been meant so; folders are called
 	// "@home", though.
 	if u.User != nil || u.Scheme != "file" && strings.Contains(u.String(), "@") {
 		return errors.New("the URL has a user name or password: leave them out, and write any other @ as %40; credentials for S3 belong in " +
-			"AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or wherever else the AWS SDK looks")
+			"AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or wherever else the AWS SDK looks, and those of rclone's remotes in its own configuration")
 	}
 	if _, err := url.ParseQuery(u.RawQuery); err != nil {
 		return errors.New("what follows the question mark in the URL cannot be read: write it as key=value&key=value")
 	}
-	switch {
-	case u.Fragment != "":
+	if u.Fragment != "" {
 		return errors.New("the URL has a # in it: write it as %23")
-	case u.Scheme == "file":
-		return checkFile(u)
-	case u.Scheme == "s3" && (u.Host == "" || strings.Contains(u.Host, ":")):
-		return errors.New("the URL names no bucket: write s3://bucket or s3://bucket/prefix; the server's address goes into ?endpoint=")
-	case u.Scheme == "s3":
-		return nil
-	case u.Scheme == "":
-		return fmt.Errorf("it is not a URL: %s", howToWrite)
-	default:
-		return fmt.Errorf("unknown scheme %s: there are file and s3", show(u.Scheme))
 	}
+	if u.Scheme == "" {
+		return fmt.Errorf("it is not a URL: %s", howToWrite)
+	}
+	check, known := kinds[u.Scheme]
+	if !known { // which is not repeated: a comma in what rclone calls a connection string makes a scheme of what may be a password
+		return fmt.Errorf("the URL's scheme is none of %s", strings.Join(slices.Sorted(maps.Keys(kinds)), ", "))
+	}
+	return check(u)
 }
 
 func checkFile(u *url.URL) error {
@@ -106,7 +109,27 @@ func checkFile(u *url.URL) error {
 	return nil
 }
 
+func checkS3(u *url.URL) error {
+	if u.Host == "" || strings.Contains(u.Host, ":") {
+		return errors.New("the URL names no bucket: write s3://bucket or s3://bucket/prefix; the server's address goes into ?endpoint=")
+	}
+	return nil
+}
+
+func checkRclone(u *url.URL) error {
+	switch remote, _, found := strings.Cut(u.Opaque, ":"); {
+	case !found || remote == "":
+		return errors.New("the URL names no remote: write rclone:remote:path, with a remote that `rclone listremotes` shows")
+	case u.RawQuery != "":
+		return errors.New("an rclone URL takes no options: they belong into rclone's configuration; write a question mark in a path as %3F")
+	}
+	return nil
+}
+
 // place is what two URLs of one place have in common.
 func place(u *url.URL) string {
+	if u.Opaque != "" {
+		return u.Scheme + ":" + path.Clean(u.Opaque)
+	}
 	return u.Scheme + "://" + u.Host + path.Clean("/"+u.Path) + "?" + u.Query().Get("endpoint")
 }

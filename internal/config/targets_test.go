@@ -19,7 +19,7 @@ func TestBadTargets(t *testing.T) {
 		"a place twice":           {"a=file:///x,b=file:///x/./", "targets a and b are the same place: leave out one of them"},
 		"a bucket twice":          {"a=s3://b/p?region=x,b=s3://b/p/", "targets a and b are the same place: leave out one of them"},
 		"no URL":                  {"a=/var/backups", "target 1 of the list: a: it is not a URL: " + howToWrite},
-		"unknown scheme":          {"a=sftp://host/x", `target 1 of the list: a: unknown scheme "sftp": there are file and s3`},
+		"unknown scheme":          {"a=http://host/x", "target 1 of the list: a: the URL's scheme is none of file, rclone, s3"},
 		"file with two slashes":   {"a=file://var/backups", "target 1 of the list: a: the URL's path must begin with a third slash: file:///folder"},
 		"file with one word":      {"a=file:backups", "target 1 of the list: a: the URL names no folder: write file:///folder"},
 		"file of the root":        {"a=file:///", "target 1 of the list: a: the URL names no folder: write file:///folder"},
@@ -28,7 +28,11 @@ func TestBadTargets(t *testing.T) {
 		"a fragment":              {"a=file:///x#y", "target 1 of the list: a: the URL has a # in it: write it as %23"},
 		"no bucket":               {"a=s3:///x", "target 1 of the list: a: the URL names no bucket: write s3://bucket or s3://bucket/prefix; the server's address goes into ?endpoint="},
 		"a server for the bucket": {"a=s3://minio:9000/x", "target 1 of the list: a: the URL names no bucket: write s3://bucket or s3://bucket/prefix; the server's address goes into ?endpoint="},
-		"two of them":             {"a=ftp://x,b", `target 1 of the list: a: unknown scheme "ftp": there are file and s3` + "\ntarget 2 of the list: " + name},
+		"no remote":               {"a=rclone:nas", "target 1 of the list: a: the URL names no remote: write rclone:remote:path, with a remote that `rclone listremotes` shows"},
+		"a remote for a host":     {"a=rclone://nas/x", "target 1 of the list: a: the URL names no remote: write rclone:remote:path, with a remote that `rclone listremotes` shows"},
+		"rclone with options":     {"a=rclone:nas:x?y=z", "target 1 of the list: a: an rclone URL takes no options: they belong into rclone's configuration; write a question mark in a path as %3F"},
+		"a remote twice":          {"a=rclone:nas:x,b=rclone:nas:x/", "targets a and b are the same place: leave out one of them"},
+		"two of them":             {"a=ftp://x,b", "target 1 of the list: a: the URL's scheme is none of file, rclone, s3\ntarget 2 of the list: " + name},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -54,6 +58,8 @@ func TestSecretsInTargetsAreRefusedAndNotRepeated(t *testing.T) {
 		"alone":                        "hunter2",
 		"with a slash before it":       "a=s3://AKIA:/hunter2@bucket",
 		"as a folder":                  "a=s3://AKIA/hunter2@bucket",
+		"in a connection string":       "a=rclone:nas,pass=hunter2:x",
+		"in rclone's options":          "a=rclone:nas:x?pass=hunter2",
 	}
 	for name, text := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -67,13 +73,13 @@ func TestSecretsInTargetsAreRefusedAndNotRepeated(t *testing.T) {
 
 func TestTargetsThatAreReadHaveNoSecretPart(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		text := rapid.StringMatching(`a=(s3|file)://[a-z:@/%]{0,12}(\?endpoint=[a-z:@/%]{0,12})?(,b=s3://[a-z@:]{0,5})?`).Draw(t, "text")
+		text := rapid.StringMatching(`a=(s3://|file://|rclone:)[a-z:@/%]{0,12}(\?endpoint=[a-z:@/%]{0,12})?(,b=s3://[a-z@:]{0,5})?`).Draw(t, "text")
 		var got Targets
 		if got.UnmarshalText([]byte(text)) != nil {
 			return
 		}
 		for _, target := range got {
-			if target.URL.User != nil || target.URL.Host == "" && !strings.HasPrefix(target.URL.Path, "/") {
+			if u := target.URL; u.User != nil || u.Host == "" && !strings.HasPrefix(u.Path, "/") && u.Scheme != "rclone" {
 				t.Errorf("%q gave %q", text, target.URL)
 			}
 		}

@@ -25,7 +25,7 @@ test
 	testenv
 
 wire
-	cmd/backupd             access archive backup catalog config daemon discovery durable engine engine/dir engine/docker folder guard ledger plan quiesce remote restore retention seal snapshot spelling targets targets/local targets/s3
+	cmd/backupd             access archive backup catalog config daemon discovery durable engine engine/dir engine/docker folder guard ledger plan quiesce remote restore retention seal snapshot spelling targets targets/local targets/rclone targets/s3
 
 run
 	daemon                  backup engine ledger plan schedule
@@ -52,6 +52,7 @@ part
 	retention               snapshot targets
 	spool
 	targets/local           durable targets
+	targets/rclone          targets
 	targets/s3              spelling targets
 
 leaf
