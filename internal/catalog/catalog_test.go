@@ -212,6 +212,36 @@ func TestSweepTakesOnlyWhatIsOldAndUnneeded(t *testing.T) {
 	}
 }
 
+// abandoning has uploads that were cut off, under these keys.
+type abandoning struct {
+	*memory.Store
+	keys []string
+	err  error
+}
+
+func (a abandoning) Abandon(_ context.Context, prefix string, mine func(string) bool) (n int, err error) {
+	for _, key := range a.keys {
+		if strings.HasPrefix(key, prefix) && mine(key) {
+			n++
+		}
+	}
+	return n, a.err
+}
+
+func TestSweepGivesUpUploadsOfTheVolumeAlone(t *testing.T) {
+	young := manifest("app", 9).Ref()
+	s := abandoning{Store: memory.New(), keys: []string{
+		young.Key(snapshot.ArchiveKind), host + "/app/video.mp4", host + "/app/x/y.tar.zst", manifest("app2", 9).Ref().Key(snapshot.ArchiveKind),
+	}}
+	if swept, kept, err := catalog.New(s, nil, host).Sweep(t.Context(), "app", day0); err != nil || swept != 1 || len(kept) > 0 {
+		t.Errorf("swept %d, kept %v, %v, want the one", swept, kept, err)
+	}
+	s.err = targets.Kept{Why: "nobody may look"}
+	if _, kept, err := catalog.New(s, nil, host).Sweep(t.Context(), "app", day0); err != nil || len(kept) != 1 || !strings.Contains(kept[0].Error(), "nobody may look") {
+		t.Errorf("kept %v, %v, want that nobody may look", kept, err)
+	}
+}
+
 // locking lets nothing go.
 type locking struct{ *memory.Store }
 

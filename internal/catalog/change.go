@@ -120,6 +120,10 @@ func (c *Catalog) Sweep(ctx context.Context, volume string, now time.Time) (swep
 	if err != nil {
 		return 0, nil, fmt.Errorf("sweep: %w", err)
 	}
+	swept, kept, err = c.abandon(ctx, volume)
+	if err != nil {
+		return swept, kept, fmt.Errorf("sweep: %w", err)
+	}
 	for _, loose := range l.Loose {
 		// Both clocks must agree: the store's, and this host's, which is in the id.
 		old := now.Sub(loose.Modified) > looseAge && now.Sub(loose.Ref.ID.Time()) > looseAge
@@ -138,6 +142,23 @@ func (c *Catalog) Sweep(ctx context.Context, volume string, now time.Time) (swep
 		}
 	}
 	return swept, kept, nil
+}
+
+// abandon gives up uploads of the volume that were cut off, be they ever so young: who has the volume's lock is the only one who puts
+// anything there.
+func (c *Catalog) abandon(ctx context.Context, volume string) (abandoned int, kept []error, err error) {
+	store, ok := c.store.(targets.Abandoner)
+	if !ok {
+		return 0, nil, nil
+	}
+	abandoned, err = store.Abandon(ctx, snapshot.VolumePrefix(c.host, volume), func(key string) bool {
+		ref, _, err := snapshot.ParseKey(key)
+		return err == nil && ref.Host == c.host && ref.Volume == volume
+	})
+	if why := (targets.Kept{}); errors.As(err, &why) {
+		return abandoned, []error{fmt.Errorf("left by uploads that were cut off: %w", why)}, nil
+	}
+	return abandoned, nil, err
 }
 
 func needed(l Listing, archive snapshot.ID) bool {

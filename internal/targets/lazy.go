@@ -83,6 +83,18 @@ func (l *LazyStore) Delete(ctx context.Context, key string) error {
 	return store.Delete(ctx, key)
 }
 
+// Abandon is described at Abandoner. A store that leaves nothing behind has nothing to give up.
+func (l *LazyStore) Abandon(ctx context.Context, prefix string, mine func(key string) bool) (int, error) {
+	store, err := l.get(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if a, ok := store.(Abandoner); ok {
+		return a.Abandon(ctx, prefix, mine)
+	}
+	return 0, nil
+}
+
 // Checker is a Store that can tell, without leaving a trace, whether it could take an object now. Its errors are for people.
 type Checker interface {
 	Check(ctx context.Context) error

@@ -41,6 +41,13 @@ type Kept struct{ Why string }
 
 func (k Kept) Error() string { return "kept: " + k.Why }
 
+// Abandoner is a Store in which a Put that was killed leaves bytes behind that no listing shows.
+type Abandoner interface {
+	// Abandon gives up whatever Put has not ended under the prefix, of the keys that are mine, and tells how many there were. Who calls it
+	// knows that nobody is putting anything there. Kept says that it may not look for them.
+	Abandon(ctx context.Context, prefix string, mine func(key string) bool) (int, error)
+}
+
 // Object is what a listing tells of one object.
 type Object struct {
 	Key      string

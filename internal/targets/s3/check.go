@@ -14,7 +14,7 @@ import (
 func (s *Store) Check(ctx context.Context) error {
 	_, err := s.client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: &s.at.bucket, Prefix: &s.at.prefix, MaxKeys: aws.Int32(1)})
 	if err != nil {
-		return s.wrap("list", "", err)
+		return s.wrap(opList, "", err)
 	}
 	if s.at.keeping.mode != "" {
 		return s.checkLocks(ctx)
@@ -27,11 +27,11 @@ func (s *Store) checkLocks(ctx context.Context) error {
 	out, err := s.client.GetObjectLockConfiguration(ctx, &s3.GetObjectLockConfigurationInput{Bucket: &s.at.bucket})
 	switch code, status := answer(err); {
 	case code == codeNoLocks:
-		return s.wrap("look for object lock in", "", err)
+		return s.wrap(opLocks, "", err)
 	case status == http.StatusForbidden || status == http.StatusNotImplemented:
 		return nil
 	case err != nil:
-		return s.wrap("look for object lock in", "", err)
+		return s.wrap(opLocks, "", err)
 	case out.ObjectLockConfiguration == nil || out.ObjectLockConfiguration.ObjectLockEnabled != types.ObjectLockEnabledEnabled:
 		return fmt.Errorf("look for object lock in s3://%s: it is not enabled (%s)", s.at.bucket, mend(codeNoLocks))
 	}

@@ -85,7 +85,7 @@ func TestHintsAtNames(t *testing.T) {
 		"(is the endpoint right, and does this machine reach it?)": {bucket: "bucket", endpoint: "https://s3.invalid", pathStyle: true},
 		"path-style=true": {bucket: "bucket", endpoint: "https://s3.invalid"},
 	} {
-		err := (&Store{at: at}).wrap("list", "", unknownHost)
+		err := (&Store{at: at}).wrap(opList, "", unknownHost)
 		if text := err.Error(); !strings.Contains(text, "no such host") || !strings.Contains(text, want) || strings.Contains(text, "hunter2") {
 			t.Errorf("%v: want it to speak of %q, and of no signature", err, want)
 		}

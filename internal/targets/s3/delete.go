@@ -21,7 +21,7 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 		err = s.remove(ctx, key, there)
 	}
 	if err != nil && !isAbsent(err) {
-		return s.wrap("delete", key, err)
+		return s.wrap(opDelete, key, err)
 	}
 	return nil
 }

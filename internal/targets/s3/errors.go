@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
@@ -43,16 +44,32 @@ func isAbsent(err error) bool {
 	return code == "NoSuchKey" || code == "NotFound"
 }
 
+// operation is what was attempted, in the words of errors.
+type operation string
+
+const (
+	opList     operation = "list"
+	opGet      operation = "get"
+	opRead     operation = "read"
+	opPut      operation = "put"
+	opAsk      operation = "ask for what was put as"
+	opWithdraw operation = "take away what was put as"
+	opDelete   operation = "delete"
+	opUploads  operation = "list uploads in"
+	opAbort    operation = "abort upload of"
+	opLocks    operation = "look for object lock in"
+)
+
 // kind is the error that callers branch on; nil for none of them.
-func kind(op string, err error) error {
+func kind(op operation, err error) error {
 	code, status := answer(err)
 	switch {
 	case isAbsent(err):
 		return fs.ErrNotExist
-	case op == "put" && (code == "PreconditionFailed" || status == http.StatusPreconditionFailed):
+	case op == opPut && (code == "PreconditionFailed" || status == http.StatusPreconditionFailed):
 		return fs.ErrExist
-	case op == "delete" && code == "AccessDenied":
-		return targets.Kept{Why: "the access key may not delete it (" + plain(err) + ")"}
+	case (op == opDelete || op == opUploads) && code == "AccessDenied":
+		return targets.Kept{Why: "the access key may not " + string(op) + " it (" + plain(err) + ")"}
 	case status == http.StatusUnauthorized || status == http.StatusForbidden || code == codeUnknownKey:
 		return fs.ErrPermission
 	}
@@ -60,10 +77,10 @@ func kind(op string, err error) error {
 }
 
 // wrap says what was attempted on which thing, the server's words, and how to mend what is often wrong.
-func (s *Store) wrap(op, key string, err error) error {
+func (s *Store) wrap(op operation, key string, err error) error {
 	what := fmt.Sprintf("%s s3://%s/%s%s", op, s.at.bucket, s.at.prefix, key)
 	if reason := plain(err); reason != "" {
-		err = &failure{reason: reason + s.hint(err), kind: kind(op, err), cause: err}
+		err = &failure{reason: reason + s.hint(op, err), kind: kind(op, err), cause: err}
 	}
 	return fmt.Errorf("%s: %w", what, err)
 }
@@ -129,8 +146,6 @@ func mend(code string) string {
 		return "AWS_SESSION_TOKEN does not belong to the access key"
 	case codeNoLocks:
 		return "lock= in the target's URL needs a bucket that was made with object lock"
-	case "AccessDenied", "Forbidden":
-		return "the access key needs s3:ListBucket, s3:GetObject, s3:PutObject, s3:AbortMultipartUpload and s3:DeleteObject"
 	case "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "MovedPermanently", "PermanentRedirect":
 		return "is the bucket in another region? set region= in the target's URL"
 	case "RequestTimeTooSkewed":
@@ -139,10 +154,42 @@ func mend(code string) string {
 	return ""
 }
 
-func (s *Store) hint(err error) string {
-	code, _ := answer(err)
+// needs is what an access key must be permitted for an operation, by the names that policies use.
+func (s *Store) needs(op operation) string {
+	locks, kms := s.at.keeping.mode != "", s.at.keeping.sse == types.ServerSideEncryptionAwsKms
+	switch {
+	case op == opList:
+		return "s3:ListBucket"
+	case op == opPut && locks && kms:
+		return "s3:PutObject, s3:PutObjectRetention, kms:GenerateDataKey and kms:Decrypt"
+	case op == opPut && locks:
+		return "s3:PutObject and s3:PutObjectRetention"
+	case op == opPut && kms:
+		return "s3:PutObject, kms:GenerateDataKey and kms:Decrypt"
+	case op == opPut:
+		return "s3:PutObject"
+	case op == opDelete && locks:
+		return "s3:DeleteObjectVersion"
+	case op == opDelete || op == opWithdraw:
+		return "s3:DeleteObject"
+	case op == opUploads:
+		return "s3:ListBucketMultipartUploads"
+	case op == opAbort:
+		return "s3:AbortMultipartUpload"
+	case op == opLocks:
+		return "s3:GetBucketObjectLockConfiguration"
+	case kms:
+		return "s3:GetObject and kms:Decrypt"
+	}
+	return "s3:GetObject"
+}
+
+func (s *Store) hint(op operation, err error) string {
+	code, status := answer(err)
 	text := mend(code)
 	switch {
+	case text == "" && (code == "AccessDenied" || status == http.StatusForbidden):
+		text = "the access key needs " + s.needs(op)
 	case text != "" || errors.Is(err, context.Canceled):
 	case code == "InvalidRequest" && s.at.keeping.mode != "":
 		text = mend(codeNoLocks)

@@ -60,7 +60,7 @@ func throughWith(t *testing.T, server *s3test.Server, parameters string, rules .
 }
 
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	op := operation(r)
+	op := operationOf(r)
 	f.mu.Lock()
 	f.requests = append(f.requests, op)
 	f.mu.Unlock()
@@ -95,11 +95,13 @@ func (f *front) count(op string) (n int) {
 	return n
 }
 
-func operation(r *http.Request) string {
+func operationOf(r *http.Request) string {
 	q := r.URL.Query()
 	switch {
 	case q.Has("list-type"):
 		return "list"
+	case q.Has("uploads") && r.Method == http.MethodGet:
+		return "uploads"
 	case q.Has("uploads"):
 		return "create"
 	case q.Has("partNumber"):

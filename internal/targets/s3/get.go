@@ -31,7 +31,7 @@ func (s *Store) Get(ctx context.Context, key string, off, n int64) (io.ReadClose
 	}
 	r := &reader{store: s, ctx: ctx, key: key, off: off, end: end}
 	if err := r.open(); err != nil {
-		return nil, s.wrap("get", key, err)
+		return nil, s.wrap(opGet, key, err)
 	}
 	return r, nil
 }
@@ -126,10 +126,10 @@ func (r *reader) Read(p []byte) (int, error) {
 func (r *reader) resume(failure error) error {
 	r.failures++
 	if r.ctx.Err() != nil {
-		return r.store.wrap("read", r.key, context.Cause(r.ctx))
+		return r.store.wrap(opRead, r.key, context.Cause(r.ctx))
 	}
 	if r.failures == attempts {
-		return r.store.wrap("read", r.key, fmt.Errorf("%w (%w), %d times in a row", io.ErrUnexpectedEOF, failure, attempts))
+		return r.store.wrap(opRead, r.key, fmt.Errorf("%w (%w), %d times in a row", io.ErrUnexpectedEOF, failure, attempts))
 	}
 	pause, err := r.store.backoff.BackoffDelay(r.failures-1, failure)
 	if err != nil {
@@ -137,13 +137,13 @@ func (r *reader) resume(failure error) error {
 	}
 	select {
 	case <-r.ctx.Done():
-		return r.store.wrap("read", r.key, context.Cause(r.ctx))
+		return r.store.wrap(opRead, r.key, context.Cause(r.ctx))
 	case <-time.After(pause):
 	}
 	// What it was cut off with is of no interest any more.
 	_ = r.body.Close()
 	if err := r.open(); err != nil {
-		return r.store.wrap("read", r.key, err)
+		return r.store.wrap(opRead, r.key, err)
 	}
 	return nil
 }

@@ -31,12 +31,12 @@ func (s *Store) list(ctx context.Context, prefix string, yield func(targets.Obje
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
-			return s.wrap("list", prefix, err)
+			return s.wrap(opList, prefix, err)
 		}
 		for _, o := range page.Contents {
 			key := aws.ToString(o.Key)
 			if err := s.checkListed(last, key, prefix); err != nil {
-				return s.wrap("list", prefix, err)
+				return s.wrap(opList, prefix, err)
 			}
 			last = key
 			key = strings.TrimPrefix(key, s.at.prefix)

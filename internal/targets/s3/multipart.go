@@ -133,7 +133,7 @@ func (u *upload) abort(ctx context.Context) error {
 		Bucket: &u.store.at.bucket, Key: u.store.key(u.key), UploadId: u.id,
 	})
 	if code, _ := answer(err); err != nil && code != "NoSuchUpload" {
-		return u.store.wrap("abort upload of", u.key, err)
+		return u.store.wrap(opAbort, u.key, err)
 	}
 	return nil
 }

@@ -72,7 +72,7 @@ func (u *upload) unread(err error) error {
 	return fmt.Errorf("put s3://%s/%s%s: read what is to be put: %w", u.store.at.bucket, u.store.at.prefix, u.key, err)
 }
 
-func (u *upload) failed(err error) error { return u.store.wrap("put", u.key, err) }
+func (u *upload) failed(err error) error { return u.store.wrap(opPut, u.key, err) }
 
 func (u *upload) whole(ctx context.Context, data []byte) error {
 	k, sum := u.store.at.keeping, u.store.at.proof.sum(data)

@@ -1,8 +1,8 @@
 // Package s3 is a store in a bucket of S3 or of a server that speaks its protocol. It is the only door to the AWS SDK.
 //
 // What may pass by itself is tried again with growing pauses: throttling, errors of the server, broken connections. What Put keeps
-// in memory is bounded: some 32 MiB, and 64 MiB for objects beyond 16 GiB. The settings of a bucket, and old uploads of writers
-// that were killed, are for others to look after.
+// in memory is bounded: some 32 MiB, and 64 MiB for objects beyond 16 GiB. The settings of a bucket are
+// for others to look after.
 package s3
 
 import (
@@ -116,6 +116,7 @@ func newRetryer(backoff retry.BackoffDelayer) aws.Retryer {
 func (s *Store) key(key string) *string { return aws.String(s.at.prefix + key) }
 
 var (
-	_ targets.Store   = (*Store)(nil)
-	_ targets.Checker = (*Store)(nil)
+	_ targets.Store     = (*Store)(nil)
+	_ targets.Checker   = (*Store)(nil)
+	_ targets.Abandoner = (*Store)(nil)
 )

@@ -28,7 +28,7 @@ func (u *upload) settle(ctx context.Context, want content, answered error) error
 	case isAbsent(err):
 		return u.untrue(errors.New("does not have it"))
 	case err != nil:
-		return errors.Join(u.store.wrap("ask for what was put as", u.key, err), u.withdraw(ctx))
+		return errors.Join(u.store.wrap(opAsk, u.key, err), u.withdraw(ctx))
 	case mark != u.mark && mark != "": // there are servers that keep no metadata
 		return u.failed(fs.ErrExist)
 	}
@@ -72,7 +72,7 @@ func (u *upload) withdraw(ctx context.Context) error {
 	defer cancel()
 	_, err := u.store.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &u.store.at.bucket, Key: u.store.key(u.key)})
 	if err != nil && !isAbsent(err) {
-		return u.store.wrap("take away what was put as", u.key, err)
+		return u.store.wrap(opWithdraw, u.key, err)
 	}
 	return nil
 }
