@@ -25,7 +25,10 @@ type real struct {
 }
 
 func newReal(t *testing.T) *real {
-	d := testenv.NewDocker(t)
+	return newRealOn(t, testenv.NewDocker(t))
+}
+
+func newRealOn(t *testing.T, d *testenv.Docker) *real {
 	client, err := docker.Open(t.Context(), docker.Options{Host: d.Host})
 	must(t, err)
 	t.Cleanup(func() { must(t, client.Close()) })

@@ -87,11 +87,16 @@ func (c *Client) Container(ctx context.Context, id string) (engine.Container, er
 func (c *Client) Pause(ctx context.Context, id string) error {
 	return c.change(ctx, "pause", id, answerLimit, func(ctx context.Context) error {
 		err := c.api.ContainerPause(ctx, id)
-		if errdefs.IsInternal(err) && strings.Contains(err.Error(), "container not running") { // the words are runc's
+		if errdefs.IsInternal(err) && isFrozen(err.Error()) {
 			return fmt.Errorf("%w: %w", engine.ErrFrozen, err)
 		}
 		return err
 	})
+}
+
+// isFrozen knows the words of runc and of containerd's shim.
+func isFrozen(text string) bool {
+	return strings.Contains(text, "container not running") || strings.Contains(text, "cannot pause a paused container")
 }
 
 // Unpause lets the processes of a paused container go on. One that is not paused is engine.ErrConflict.
