@@ -2,6 +2,7 @@ package s3
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -197,6 +198,8 @@ func (s *Store) hint(op operation, err error) string {
 		text = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or use ~/.aws/credentials"
 	case errors.As(err, new(*net.DNSError)) && s.at.endpoint != "" && !s.at.pathStyle:
 		text = "is the endpoint right? a server without a name for each bucket needs path-style=true in the target's URL"
+	case errors.As(err, new(x509.UnknownAuthorityError)):
+		text = "trust the authority that has signed its certificate: ca-file= in the target's URL"
 	case errors.As(err, new(net.Error)):
 		text = "is the endpoint right, and does this machine reach it?"
 	}

@@ -19,6 +19,7 @@ import (
 type front struct {
 	proxy *httputil.ReverseProxy
 	rules []rule
+	url   *url.URL // of the store's target
 
 	mu       sync.Mutex
 	requests []string // operations, in order
@@ -56,6 +57,7 @@ func throughWith(t *testing.T, server *s3test.Server, parameters string, rules .
 	query := u.Query()
 	query.Set("endpoint", listener.URL)
 	u.RawQuery = query.Encode() + parameters
+	f.url = u
 	return openAt(t, u), f
 }
 

@@ -9,13 +9,32 @@ import (
 	"os"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 )
 
+// patience is how long a server is waited for, at each attempt.
+type patience struct {
+	connect  time.Duration // for a connection, and again for its encryption
+	answer   time.Duration // for an answer to begin
+	assemble time.Duration // the same, where the server may have to copy all parts of an object first
+	silence  time.Duration // for more bytes of a body to move, in either direction
+	backoff  retry.BackoffDelayer
+}
+
+func usual() patience {
+	return patience{
+		connect: 10 * time.Second, answer: time.Minute, assemble: 15 * time.Minute, silence: time.Minute,
+		backoff: retry.NewExponentialJitterBackoff(20 * time.Second),
+	}
+}
+
 // newHTTPClient gives one that trusts the authorities of the file too, if there is one. It has to be the SDK's kind of client, as with any
 // other AWS_CA_BUNDLE in the environment is an error.
-func newHTTPClient(caFile string) (*awshttp.BuildableClient, error) {
-	client := awshttp.NewBuildableClient().WithDialerOptions(func(d *net.Dialer) { d.Timeout = 10 * time.Second })
+func newHTTPClient(caFile string, p patience) (*awshttp.BuildableClient, error) {
+	client := awshttp.NewBuildableClient().
+		WithDialerOptions(func(d *net.Dialer) { d.Timeout = p.connect }).
+		WithTransportOptions(func(t *http.Transport) { t.TLSHandshakeTimeout = p.connect })
 	if caFile == "" {
 		return client, nil
 	}
@@ -45,9 +64,4 @@ func trusted(file string) (*x509.CertPool, error) {
 		return nil, fmt.Errorf("there is no certificate in %s (it has to be PEM)", file)
 	}
 	return roots, nil
-}
-
-// answering waits so long for the answer to a request that was sent.
-func answering(client *awshttp.BuildableClient, within time.Duration) *awshttp.BuildableClient {
-	return client.WithTransportOptions(func(t *http.Transport) { t.ResponseHeaderTimeout = within })
 }

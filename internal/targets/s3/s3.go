@@ -1,6 +1,7 @@
 // Package s3 is a store in a bucket of S3 or of a server that speaks its protocol. It is the only door to the AWS SDK.
 //
-// What may pass by itself is tried again with growing pauses: throttling, errors of the server, broken connections. What Put keeps
+// What may pass by itself is tried again with growing pauses: throttling, errors of the server, connections that are broken or on which
+// nothing moves. What Put keeps
 // in memory is bounded: some 32 MiB, and 64 MiB for objects beyond 16 GiB. The settings of a bucket are
 // for others to look after.
 package s3
@@ -16,9 +17,9 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go/logging"
 
 	"github.com/backupd/backupd/internal/targets"
 )
@@ -26,7 +27,7 @@ import (
 // Store is a targets.Store.
 type Store struct {
 	client  *s3.Client
-	patient *awshttp.BuildableClient // for calls that the server may need minutes to answer
+	patient watched // for calls that the server may need minutes to answer
 	at      location
 	log     *slog.Logger
 	now     func() time.Time
@@ -52,36 +53,48 @@ type Options struct {
 //
 // It does not ask the server anything: that is for Check.
 func Open(ctx context.Context, u *url.URL, o Options) (*Store, error) {
-	return open(ctx, u, o, retry.NewExponentialJitterBackoff(20*time.Second))
+	return open(ctx, u, o, usual())
 }
 
-func open(ctx context.Context, u *url.URL, o Options, backoff retry.BackoffDelayer) (*Store, error) {
+func open(ctx context.Context, u *url.URL, o Options, p patience) (*Store, error) {
 	at, err := parse(u)
 	if err != nil {
 		return nil, fmt.Errorf("target URL %s: %w", bare(u), err)
 	}
-	plain, err := newHTTPClient(at.caFile)
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	cfg, err := configure(ctx, at, p, o.Log)
 	if err != nil {
 		return nil, fmt.Errorf("target URL %s: %w", bare(u), err)
 	}
+	plain := cfg.HTTPClient
+	cfg.HTTPClient = watched{plain, p.answer, p.silence}
+	s := &Store{client: newClient(cfg, at), patient: watched{plain, p.assemble, p.silence}, at: at, log: o.Log, now: o.Now, backoff: p.backoff}
+	s.unconditional.Store(!at.conditional)
+	return s, nil
+}
+
+// configure gives the SDK's settings, by the URL where that says something, else by the SDK's own chain.
+func configure(ctx context.Context, at location, p patience, log *slog.Logger) (aws.Config, error) {
+	client, err := newHTTPClient(at.caFile, p)
+	if err != nil {
+		return aws.Config{}, err
+	}
 	cfg, err := config.LoadDefaultConfig(ctx, func(o *config.LoadOptions) error {
-		o.Region = at.region // empty: what the chain says
-		o.HTTPClient = plain
-		o.Retryer = func() aws.Retryer { return newRetryer(backoff) }
+		o.Region = at.region
+		o.HTTPClient = client
+		o.Retryer = func() aws.Retryer { return newRetryer(p.backoff) }
+		o.Logger = logging.LoggerFunc(func(_ logging.Classification, format string, v ...any) {
+			log.Debug("the AWS SDK says", "message", fmt.Sprintf(format, v...))
+		})
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("load the settings of the AWS SDK: %w", err)
+		return aws.Config{}, fmt.Errorf("load the settings of the AWS SDK: %w", err)
 	}
 	cfg.Credentials = credentials{cfg.Credentials}
-	client := cfg.HTTPClient.(*awshttp.BuildableClient) // plain, with what the environment adds
-	cfg.HTTPClient = answering(client, time.Minute)
-	s := &Store{client: newClient(cfg, at), patient: answering(client, 15*time.Minute), at: at, log: o.Log, now: o.Now, backoff: backoff}
-	if s.log == nil {
-		s.log = slog.New(slog.DiscardHandler)
-	}
-	s.unconditional.Store(!at.conditional)
-	return s, nil
+	return cfg, nil
 }
 
 // bare is a URL without what may be secret in it.

@@ -18,8 +18,13 @@ import (
 // openAt is Open without pauses between attempts.
 func openAt(t *testing.T, u *url.URL) *Store {
 	t.Helper()
-	noPause := retry.BackoffDelayerFunc(func(int, error) (time.Duration, error) { return 0, nil })
-	s, err := open(t.Context(), u, Options{Now: time.Now}, noPause)
+	return openWith(t, u, usual())
+}
+
+func openWith(t *testing.T, u *url.URL, p patience) *Store {
+	t.Helper()
+	p.backoff = retry.BackoffDelayerFunc(func(int, error) (time.Duration, error) { return 0, nil })
+	s, err := open(t.Context(), u, Options{Now: time.Now}, p)
 	if err != nil {
 		t.Fatal(err)
 	}
