@@ -1,18 +1,13 @@
 package s3
 
 import (
-	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
@@ -31,6 +26,15 @@ func answer(err error) (code string, status int) {
 		status = response.HTTPStatusCode()
 	}
 	return code, status
+}
+
+// header is one of the answer's, or empty.
+func header(err error, name string) string {
+	var response *smithyhttp.ResponseError
+	if errors.As(err, &response) && response.Response != nil {
+		return response.Response.Header.Get(name)
+	}
+	return ""
 }
 
 // codeUnknownKey is what versitygw says, with a 404, instead of InvalidAccessKeyId.
@@ -62,7 +66,7 @@ const (
 )
 
 // kind is the error that callers branch on; nil for none of them.
-func kind(op operation, err error) error {
+func (s *Store) kind(op operation, err error) error {
 	code, status := answer(err)
 	switch {
 	case isAbsent(err):
@@ -70,7 +74,7 @@ func kind(op operation, err error) error {
 	case op == opPut && (code == "PreconditionFailed" || status == http.StatusPreconditionFailed):
 		return fs.ErrExist
 	case (op == opDelete || op == opUploads) && code == "AccessDenied":
-		return targets.Kept{Why: "the access key may not " + string(op) + " it (" + plain(err) + ")"}
+		return targets.Kept{Why: plain(err) + s.hint(op, err)}
 	case status == http.StatusUnauthorized || status == http.StatusForbidden || code == codeUnknownKey:
 		return fs.ErrPermission
 	}
@@ -81,7 +85,7 @@ func kind(op operation, err error) error {
 func (s *Store) wrap(op operation, key string, err error) error {
 	what := fmt.Sprintf("%s s3://%s/%s%s", op, s.at.bucket, s.at.prefix, key)
 	if reason := plain(err); reason != "" {
-		err = &failure{reason: reason + s.hint(op, err), kind: kind(op, err), cause: err}
+		err = &failure{reason: reason + s.hint(op, err), kind: s.kind(op, err), cause: err}
 	}
 	return fmt.Errorf("%s: %w", what, err)
 }
@@ -128,97 +132,4 @@ func innermost(err error) string {
 		}
 		err = inner
 	}
-}
-
-// mend says how to mend what the server refuses, by its code.
-func mend(code string) string {
-	switch code {
-	case "NoSuchBucket":
-		return "create the bucket, or correct its name in the target's URL"
-	case "InvalidBucketName":
-		return "correct the bucket's name in the target's URL"
-	case "InvalidAccessKeyId", codeUnknownKey:
-		return "the server does not know this access key: check AWS_ACCESS_KEY_ID or ~/.aws/credentials"
-	case "SignatureDoesNotMatch":
-		return "the secret key is wrong: check AWS_SECRET_ACCESS_KEY or ~/.aws/credentials"
-	case "ExpiredToken":
-		return "the temporary credentials have ended: get new ones"
-	case "InvalidToken":
-		return "AWS_SESSION_TOKEN does not belong to the access key"
-	case codeNoLocks:
-		return "lock= in the target's URL needs a bucket that was made with object lock"
-	case "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "MovedPermanently", "PermanentRedirect":
-		return "is the bucket in another region? set region= in the target's URL"
-	case "RequestTimeTooSkewed":
-		return "the clock of this machine, or the server's, is wrong"
-	}
-	return ""
-}
-
-// needs is what an access key must be permitted for an operation, by the names that policies use.
-func (s *Store) needs(op operation) string {
-	locks, kms := s.at.keeping.mode != "", s.at.keeping.sse == types.ServerSideEncryptionAwsKms
-	switch {
-	case op == opList:
-		return "s3:ListBucket"
-	case op == opPut && locks && kms:
-		return "s3:PutObject, s3:PutObjectRetention, kms:GenerateDataKey and kms:Decrypt"
-	case op == opPut && locks:
-		return "s3:PutObject and s3:PutObjectRetention"
-	case op == opPut && kms:
-		return "s3:PutObject, kms:GenerateDataKey and kms:Decrypt"
-	case op == opPut:
-		return "s3:PutObject"
-	case op == opDelete && locks:
-		return "s3:DeleteObjectVersion"
-	case op == opDelete || op == opWithdraw:
-		return "s3:DeleteObject"
-	case op == opUploads:
-		return "s3:ListBucketMultipartUploads"
-	case op == opAbort:
-		return "s3:AbortMultipartUpload"
-	case op == opLocks:
-		return "s3:GetBucketObjectLockConfiguration"
-	case kms:
-		return "s3:GetObject and kms:Decrypt"
-	}
-	return "s3:GetObject"
-}
-
-func (s *Store) hint(op operation, err error) string {
-	code, status := answer(err)
-	text := mend(code)
-	switch {
-	case text == "" && (code == "AccessDenied" || status == http.StatusForbidden):
-		text = "the access key needs " + s.needs(op)
-	case text != "" || errors.Is(err, context.Canceled):
-	case code == "InvalidRequest" && s.at.keeping.mode != "":
-		text = mend(codeNoLocks)
-	case errors.Is(err, errNoCredentials):
-		text = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or use ~/.aws/credentials"
-	case errors.As(err, new(*net.DNSError)) && s.at.endpoint != "" && !s.at.pathStyle:
-		text = "is the endpoint right? a server without a name for each bucket needs path-style=true in the target's URL"
-	case errors.As(err, new(x509.UnknownAuthorityError)):
-		text = "trust the authority that has signed its certificate: ca-file= in the target's URL"
-	case errors.As(err, new(net.Error)):
-		text = "is the endpoint right, and does this machine reach it?"
-	}
-	if text == "" {
-		return ""
-	}
-	return " (" + text + ")"
-}
-
-// errNoCredentials marks that the SDK's chain found none.
-var errNoCredentials = errors.New("no credentials were found")
-
-// credentials are those of the SDK's chain.
-type credentials struct{ aws.CredentialsProvider }
-
-func (c credentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
-	found, err := c.CredentialsProvider.Retrieve(ctx)
-	if err != nil && ctx.Err() == nil {
-		err = fmt.Errorf("%w: %w", errNoCredentials, err)
-	}
-	return found, err
 }

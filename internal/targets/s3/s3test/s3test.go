@@ -4,6 +4,7 @@ package s3test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io/fs"
 	"net"
 	"net/url"
@@ -26,9 +27,10 @@ type Server struct {
 	t testing.TB
 }
 
-// The only credentials that a Server accepts.
+// The credentials that a Server accepts. Guest may do what the policy of a bucket grants, and has the same secret.
 const (
 	AccessKey = "access"
+	Guest     = "backupd"
 	SecretKey = "secret-of-the-tests"
 )
 
@@ -39,10 +41,11 @@ func Start(t testing.TB) *Server {
 	s := &Server{Dir: t.TempDir(), t: t}
 	// In files, as the attributes of one are too small on ext4 for what it notes about an upload of thousands of parts.
 	notes, versions := t.TempDir(), t.TempDir()
+	guests := guests(t)
 	// A port that is free now may be taken when the server gets to it.
 	for range 5 {
 		address := freeAddress(t)
-		server := exec.Command(program, "--quiet", "--keep-alive", "--port", address, "posix", "--sidecar", notes, "--versioning-dir", versions, s.Dir)
+		server := exec.Command(program, "--quiet", "--keep-alive", "--iam-dir", guests, "--port", address, "posix", "--sidecar", notes, "--versioning-dir", versions, s.Dir)
 		if complaint := run(t, server, address); complaint != "" {
 			t.Logf("start the S3 server at %s: %s", address, complaint)
 			continue
@@ -61,6 +64,17 @@ func Start(t testing.TB) *Server {
 		t.Setenv(name, value)
 	}
 	return s
+}
+
+// guests makes the folder of accounts.
+func guests(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	accounts := fmt.Sprintf(`{"accessAccounts": {%q: {"access": %[1]q, "secret": %q, "role": "user"}}}`, Guest, SecretKey)
+	if err := os.WriteFile(filepath.Join(dir, "users.json"), []byte(accounts), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 func freeAddress(t testing.TB) string {
