@@ -116,6 +116,11 @@ func (a *app) open(ctx context.Context) error {
 	a.keys = seal.KeysIn(cfg.Identity, ask)
 	boundMemory(cfg.Parallel, len(cfg.Targets))
 	for _, t := range cfg.Targets {
+		if t.URL.Scheme == "s3" {
+			if err := s3.CheckURL(t.URL); err != nil {
+				return usagef("BACKUPD_TARGETS: %w", err)
+			}
+		}
 		a.targets = append(a.targets, a.openTarget(t))
 	}
 	return nil

@@ -26,7 +26,7 @@ func TestStoriesOfTheSuperuser(t *testing.T) {
 	tell(t, "testdata/root", nil)
 }
 
-// TestStoriesOfS3 have a server at $ENDPOINT, with a bucket "bucket".
+// TestStoriesOfS3 have a server at $ENDPOINT, with a bucket "bucket", and one "locking" that can lock objects.
 func TestStoriesOfS3(t *testing.T) {
 	tell(t, "testdata/s3", withServer(t))
 }
@@ -37,6 +37,7 @@ func TestStoriesOfALostServer(t *testing.T) { tell(t, "testdata/s3lost", withSer
 func withServer(t *testing.T) map[string]string {
 	server := s3test.Start(t)
 	server.Bucket("bucket")
+	server.LockingBucket("locking")
 	return map[string]string{
 		"ENDPOINT": server.Endpoint, "SERVER": strconv.Itoa(server.Process.Pid),
 		"AWS_ACCESS_KEY_ID": s3test.AccessKey, "AWS_SECRET_ACCESS_KEY": s3test.SecretKey,

@@ -19,16 +19,12 @@ import (
 	"github.com/backupd/backupd/internal/targets/targetstest"
 )
 
-// lockable gives a store with a bucket that was made with object lock.
+// lockable gives a store with a bucket that can lock objects.
 func lockable(t *testing.T, server *s3test.Server, bucket, parameters string) *Store {
 	t.Helper()
-	u := server.URL(bucket)
+	u := server.LockingBucket(bucket)
 	u.RawQuery += parameters
-	s := openAt(t, u)
-	if _, err := s.client.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &bucket, ObjectLockEnabledForBucket: aws.Bool(true)}); err != nil {
-		t.Fatal(err)
-	}
-	return s
+	return openAt(t, u)
 }
 
 // versions counts what a bucket still has, hidden or not.

@@ -56,6 +56,14 @@ func Open(ctx context.Context, u *url.URL, o Options) (*Store, error) {
 	return open(ctx, u, o, usual())
 }
 
+// CheckURL finds what is wrong with a URL, without doing anything.
+func CheckURL(u *url.URL) error {
+	if _, err := parse(u); err != nil {
+		return fmt.Errorf("target URL %s: %w", bare(u), err)
+	}
+	return nil
+}
+
 func open(ctx context.Context, u *url.URL, o Options, p patience) (*Store, error) {
 	at, err := parse(u)
 	if err != nil {

@@ -4,6 +4,7 @@ package s3test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net"
@@ -24,7 +25,8 @@ type Server struct {
 	Dir      string // with the buckets
 	Process  *os.Process
 
-	t testing.TB
+	notes string // of the server about buckets and objects
+	t     testing.TB
 }
 
 // The credentials that a Server accepts. Guest may do what the policy of a bucket grants, and has the same secret.
@@ -38,14 +40,13 @@ const (
 func Start(t testing.TB) *Server {
 	t.Helper()
 	program := testenv.S3Server(t)
-	s := &Server{Dir: t.TempDir(), t: t}
+	s := &Server{Dir: t.TempDir(), notes: t.TempDir(), t: t}
 	// In files, as the attributes of one are too small on ext4 for what it notes about an upload of thousands of parts.
-	notes, versions := t.TempDir(), t.TempDir()
-	guests := guests(t)
+	versions, guests := t.TempDir(), guests(t)
 	// A port that is free now may be taken when the server gets to it.
 	for range 5 {
 		address := freeAddress(t)
-		server := exec.Command(program, "--quiet", "--keep-alive", "--iam-dir", guests, "--port", address, "posix", "--sidecar", notes, "--versioning-dir", versions, s.Dir)
+		server := exec.Command(program, "--quiet", "--keep-alive", "--iam-dir", guests, "--port", address, "posix", "--sidecar", s.notes, "--versioning-dir", versions, s.Dir)
 		if complaint := run(t, server, address); complaint != "" {
 			t.Logf("start the S3 server at %s: %s", address, complaint)
 			continue
@@ -133,6 +134,21 @@ func (s *Server) Bucket(name string) *url.URL {
 	return s.URL(name)
 }
 
+// LockingBucket is Bucket for one that can lock objects, and so keeps versions of them. It writes the notes that the server would.
+func (s *Server) LockingBucket(name string) *url.URL {
+	s.t.Helper()
+	u := s.Bucket(name)
+	notes := filepath.Join(s.notes, name, "meta")
+	err := os.MkdirAll(notes, 0o755)
+	for note, content := range map[string]string{"versioning": "\x01", "bucket-lock": `{"Enabled": true}`} {
+		err = errors.Join(err, os.WriteFile(filepath.Join(notes, note), []byte(content), 0o644))
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return u
+}
+
 // URL is that of a target in a bucket that may not be there.
 func (s *Server) URL(bucket string) *url.URL {
 	return &url.URL{Scheme: "s3", Host: bucket, Path: "/prefix", RawQuery: url.Values{
@@ -157,5 +173,5 @@ func (s *Server) WantNoUploads(bucket string) {
 
 // WithT is the same server, with another test to fail.
 func (s *Server) WithT(t testing.TB) *Server {
-	return &Server{Endpoint: s.Endpoint, Dir: s.Dir, Process: s.Process, t: t}
+	return &Server{Endpoint: s.Endpoint, Dir: s.Dir, Process: s.Process, notes: s.notes, t: t}
 }
