@@ -206,24 +206,24 @@ func (t *torment) comeBack(ctx context.Context, b blow, bound time.Duration) (r 
 	}
 }
 
-// unwedge does what an operator has to when the engine itself cannot start a container, and is an error when that is not why one is down.
-// Engines 20.10 that are killed while they start one were seen to say of it, when they come back with live restore, that it has ended and
-// exists already.
-func (t *torment) unwedge(ctx context.Context, b blow, late error) error {
+// unwedge does what an operator has to when the engine itself cannot start a container, and tells whether that is why one is down and it
+// helped. Engines 20.10 that are killed while they start one were seen to say of it, when they come back with live restore, that it has
+// ended and exists already.
+func (t *torment) unwedge(ctx context.Context) bool {
 	err := t.scene.revive(ctx, t.scene.each())
 	if err == nil || !strings.Contains(err.Error(), "already exists") {
-		return late
+		return false
 	}
 	t.wedged++
 	t.Logf("the engine has to be started once more: %v", err)
 	t.scene.engine.Settings(`{"live-restore": false}`)
 	t.scene.engine.Restart(syscall.SIGTERM, func() {})
 	if _, err := t.program.run("recover"); err != nil {
-		return errors.Join(late, err)
+		t.Log(err)
+		return false
 	}
-	b.since = time.Now()
-	_, err = t.comeBack(ctx, b, comeback+unsettled+promise)
-	return err
+	_, err = t.comeBack(ctx, blow{since: time.Now()}, comeback+unsettled+promise)
+	return err == nil
 }
 
 // wind ends what has survived the strike. Nothing is held by it any more that was let go without it.

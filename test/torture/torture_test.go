@@ -117,6 +117,9 @@ func (t *torment) round(r round) {
 	if err == nil {
 		err = t.aftermath(ctx, r)
 	}
+	if err != nil && t.unwedge(ctx) {
+		err = t.aftermath(ctx, r)
+	}
 	if err != nil {
 		said, _ := os.ReadFile(log)
 		t.Errorf("%s: %v\nthe worker and its guards say:\n%s\nthe engine says:\n%s", r, err, said, all(seen))
@@ -149,9 +152,6 @@ func (t *torment) meanwhile(ctx context.Context, r round, log string, seen <-cha
 	}
 	f.struck++
 	back, late := t.comeBack(ctx, b, r.kind.bound())
-	if late != nil && (r.kind == killEngine || r.kind == killAll) {
-		late = t.unwedge(ctx, b, late)
-	}
 	if back.held {
 		f.down = append(f.down, back.took)
 	}

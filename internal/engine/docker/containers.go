@@ -130,7 +130,11 @@ func (c *Client) Stop(ctx context.Context, id string, timeout time.Duration) err
 // Start starts a container. One that runs is a success; one that is paused is engine.ErrConflict.
 func (c *Client) Start(ctx context.Context, id string) error {
 	return c.change(ctx, "start", id, answerLimit, func(ctx context.Context) error {
-		return c.api.ContainerStart(ctx, id, container.StartOptions{})
+		err := c.api.ContainerStart(ctx, id, container.StartOptions{})
+		if err != nil && strings.Contains(err.Error(), "task "+id+": already exists") { // of one that was killed while starting it
+			return fmt.Errorf("the engine has lost track of the container, and has to be restarted: %w", err)
+		}
+		return err
 	})
 }
 
