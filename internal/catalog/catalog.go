@@ -82,6 +82,10 @@ func (l Listing) Err() error {
 	return errors.Join(errs...)
 }
 
+func (l Listing) has(ref snapshot.Ref) bool {
+	return slices.ContainsFunc(l.Snapshots, func(s Snapshot) bool { return s.Ref() == ref })
+}
+
 // Volume lists the snapshots of a volume.
 func (c *Catalog) Volume(ctx context.Context, volume string) (Listing, error) {
 	l, err := c.list(ctx, snapshot.VolumePrefix(c.host, volume))

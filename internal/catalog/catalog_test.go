@@ -249,6 +249,20 @@ func (locking) Delete(context.Context, string) error {
 	return targets.Kept{Why: "locked until tomorrow"}
 }
 
+// lying answers that it lets go.
+type lying struct{ *memory.Store }
+
+func (lying) Delete(context.Context, string) error { return nil }
+
+func TestRemoveThatIsNone(t *testing.T) {
+	s := memory.New()
+	store(t, catalog.New(s, nil, host), "app", 1)
+	err := catalog.New(lying{s}, nil, host).Remove(t.Context(), manifest("app", 1).Ref())
+	if err == nil || !strings.Contains(err.Error(), "still lists it") {
+		t.Errorf("%v, want that it is still there", err)
+	}
+}
+
 // A snapshot whose manifest is locked stays whole.
 func TestRemoveOfWhatIsLocked(t *testing.T) {
 	s := memory.New()

@@ -92,6 +92,9 @@ func (c *Catalog) Remove(ctx context.Context, ref snapshot.Ref) error {
 	if err == nil {
 		err = l.Err()
 	}
+	if err == nil && l.has(ref) {
+		return fmt.Errorf("remove snapshot %s: the target has answered that it is gone, and still lists it", ref.ID)
+	}
 	if err == nil && !needed(l, ref.ID) {
 		err = c.Discard(ctx, ref)
 	}
