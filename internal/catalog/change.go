@@ -48,12 +48,17 @@ func (c *Catalog) Discard(ctx context.Context, ref snapshot.Ref) error {
 
 // Commit makes a snapshot exist. It asks the store first whether every archive that the manifest names is there, and whole.
 func (c *Catalog) Commit(ctx context.Context, m snapshot.Manifest) error {
-	if err := c.archivesThere(ctx, m); err != nil {
-		return fmt.Errorf("commit snapshot %s: %w", m.ID, err)
-	}
 	data, err := m.Encode()
 	if err != nil {
 		return err
+	}
+	return c.commit(ctx, m, data)
+}
+
+// commit has the manifest's bytes as well.
+func (c *Catalog) commit(ctx context.Context, m snapshot.Manifest, data []byte) error {
+	if err := c.archivesThere(ctx, m); err != nil {
+		return fmt.Errorf("commit snapshot %s: %w", m.ID, err)
 	}
 	if err := c.store.Put(ctx, m.Ref().Key(snapshot.ManifestKind), bytes.NewReader(data)); err != nil {
 		return fmt.Errorf("commit snapshot %s: %w", m.ID, err)

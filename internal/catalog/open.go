@@ -22,10 +22,9 @@ func (c *Catalog) Open(ctx context.Context, m snapshot.Manifest) (*archive.Reade
 	if err != nil {
 		return nil, fmt.Errorf("snapshot %s: %w", m.ID, err)
 	}
-	if got, want := r.Contents().Directory, m.Archives[0].Directory; got != want {
+	if err := vouched(r, m.Archives[0]); err != nil {
 		r.Close()
-		return nil, fmt.Errorf("snapshot %s: %w: it is another one than the manifest speaks of: the digest of its directory is %x, and was %x",
-			m.ID, archive.ErrDamaged, got, want)
+		return nil, fmt.Errorf("snapshot %s: %w", m.ID, err)
 	}
 	return r, nil
 }
@@ -109,41 +108,33 @@ func (c *Catalog) Facts(m snapshot.Manifest) (snapshot.Restore, error) {
 // VerifyStored compares all bytes that an encrypted snapshot is read from with their digests, for which no key is needed: they are what was
 // written. What is in them it cannot tell. Progress is called with the bytes that are done.
 func (c *Catalog) VerifyStored(ctx context.Context, m snapshot.Manifest, progress func(done int64)) error {
-	sum := summing{progress: progress}
+	done := &counting{progress: progress}
 	for _, a := range m.Archives {
-		if a.Stored == (snapshot.Digest{}) {
-			return fmt.Errorf("archive %s: the manifest has no digest of its stored bytes", a.ID)
-		}
-		r, err := c.stored(ctx, m, a, 0, -1)
-		if err != nil {
-			return unsealed(err)
-		}
-		got, err := sum.of(r)
-		if err := errors.Join(err, r.Close()); err != nil {
-			return unsealed(fmt.Errorf("read archive %s: %w", a.ID, err))
-		}
-		if got != a.Stored {
-			return fmt.Errorf("archive %s: %w: the SHA-256 of its stored bytes is %x, and was %x", a.ID, archive.ErrDamaged, got, a.Stored)
+		if err := c.writeSealed(ctx, m, a, done); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-type summing struct {
-	progress func(done int64)
-	done     int64
-}
-
-func (s *summing) of(r io.Reader) (snapshot.Digest, error) {
+// writeSealed writes all bytes of an encrypted archive, and fails in the end unless they are those that the manifest vouches for.
+func (c *Catalog) writeSealed(ctx context.Context, m snapshot.Manifest, a snapshot.Archive, w io.Writer) error {
+	if a.Stored == (snapshot.Digest{}) {
+		return fmt.Errorf("archive %s: the manifest has no digest of its stored bytes", a.ID)
+	}
+	r, err := c.stored(ctx, m, a, 0, -1)
+	if err != nil {
+		return unsealed(err)
+	}
 	sum := sha256.New()
-	_, err := io.Copy(io.MultiWriter(sum, s), r)
-	return snapshot.Digest(sum.Sum(nil)), err
-}
-
-func (s *summing) Write(p []byte) (int, error) {
-	s.done += int64(len(p))
-	s.progress(s.done)
-	return len(p), nil
+	_, err = io.Copy(io.MultiWriter(sum, w), r)
+	if err := errors.Join(err, r.Close()); err != nil {
+		return unsealed(fmt.Errorf("read archive %s: %w", a.ID, err))
+	}
+	if got := snapshot.Digest(sum.Sum(nil)); got != a.Stored {
+		return fmt.Errorf("archive %s: %w: the SHA-256 of its stored bytes is %x, and was %x", a.ID, archive.ErrDamaged, got, a.Stored)
+	}
+	return nil
 }
 
 type decrypted struct {

@@ -1,0 +1,109 @@
+package catalog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"github.com/backupd/backupd/internal/archive"
+	"github.com/backupd/backupd/internal/snapshot"
+)
+
+// ErrSource marks why a copy failed for the place that it was made from: it is damaged there, or cannot be read. Another one may do.
+var ErrSource = errors.New("the copy that it was to come from")
+
+// Copy makes a snapshot exist in another store as it does in this one, byte for byte: its archives, a pin if it is pinned, then its manifest. What
+// the manifest vouches for is checked on the way, without any key, so that damage does not spread. Nothing is replaced: an archive that lies
+// there already is taken when it is the very one. Progress is called with the bytes that are done.
+func (c *Catalog) Copy(ctx context.Context, to *Catalog, s Snapshot, progress func(done int64)) error {
+	m, data, err := fetch(ctx, c.store, s.Ref())
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrSource, err)
+	}
+	done := &counting{progress: progress}
+	for _, a := range m.Archives {
+		if err := c.copyArchive(ctx, to, m, a, done); err != nil {
+			return fmt.Errorf("copy archive %s: %w", a.ID, err)
+		}
+	}
+	if s.Pinned {
+		if err := to.Pin(ctx, s.Ref()); err != nil {
+			return err
+		}
+	}
+	return to.commit(ctx, m, data)
+}
+
+func (c *Catalog) copyArchive(ctx context.Context, to *Catalog, m snapshot.Manifest, a snapshot.Archive, done *counting) error {
+	reading, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r, w := io.Pipe()
+	source := make(chan error, 1)
+	go func() {
+		err := c.writeProven(reading, m, a, io.MultiWriter(w, done))
+		source <- err // before the other side can see it
+		w.CloseWithError(err)
+	}()
+	err := to.PutArchive(ctx, snapshot.Ref{Host: m.Host, Volume: m.Volume, ID: a.ID}, a.Kind(), r)
+	select {
+	case spoiled := <-source:
+		if spoiled != nil && ctx.Err() == nil {
+			return fmt.Errorf("%w: %w", ErrSource, spoiled)
+		}
+	default: // the source has not ended, so it is not the reason
+		r.CloseWithError(errors.New("nobody takes it any more"))
+		cancel()
+		<-source
+	}
+	if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if other := to.writeProven(ctx, m, a, io.Discard); other != nil {
+		return fmt.Errorf("%w, and is not the one that the manifest speaks of: %w", err, other)
+	}
+	return nil
+}
+
+// writeProven writes an archive as it is stored, and fails unless it is the one that the manifest speaks of: then something is missing of what
+// was written, or too much.
+func (c *Catalog) writeProven(ctx context.Context, m snapshot.Manifest, a snapshot.Archive, w io.Writer) error {
+	if a.Encryption != "" {
+		return c.writeSealed(ctx, m, a, w)
+	}
+	source, size, err := c.source(ctx, m, a)
+	if err != nil {
+		return err
+	}
+	r, err := archive.Open(ctx, source, size, archive.ReaderOptions{Workers: 1})
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	if err := vouched(r, a); err != nil {
+		return err
+	}
+	return r.WriteStored(ctx, w)
+}
+
+// vouched tells whether an archive is the one that a manifest speaks of.
+func vouched(r *archive.Reader, a snapshot.Archive) error {
+	if got := r.Contents().Directory; got != a.Directory {
+		return fmt.Errorf("%w: it is another one than the manifest speaks of: the digest of its directory is %x, and was %x",
+			archive.ErrDamaged, got, a.Directory)
+	}
+	return nil
+}
+
+// counting tells how much went by.
+type counting struct {
+	progress func(done int64)
+	done     int64
+}
+
+func (c *counting) Write(p []byte) (int, error) {
+	c.done += int64(len(p))
+	c.progress(c.done)
+	return len(p), nil
+}
