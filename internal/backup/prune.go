@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/backupd/backupd/internal/catalog"
 	"github.com/backupd/backupd/internal/retention"
+	"github.com/backupd/backupd/internal/snapshot"
 )
 
 // Pruner applies retention to one volume on one target. Who calls Prune holds the lock of the volume.
@@ -27,11 +29,31 @@ func (p Pruner) Verdicts(ctx context.Context, t Target, volume string, keep rete
 	if err != nil {
 		return nil, fmt.Errorf("nothing of volume %q is removed: %w", volume, err)
 	}
-	snapshots := make([]retention.Snapshot, len(listing.Snapshots))
-	for i, s := range listing.Snapshots {
+	return p.decide(keep, listing.Snapshots), nil
+}
+
+func (p Pruner) decide(keep retention.Policy, all []catalog.Snapshot) []retention.Verdict {
+	snapshots := make([]retention.Snapshot, len(all))
+	for i, s := range all {
 		snapshots[i] = retention.Snapshot{ID: s.ID, Taken: s.Taken, Good: s.Good(), Pinned: s.Pinned}
 	}
-	return retention.Decide(keep, snapshots, p.Now(), p.Zone), nil
+	return retention.Decide(keep, snapshots, p.Now(), p.Zone)
+}
+
+// Worth gives those of the snapshots, which a target does not have, that would stay there, newest first. What retention would take away
+// at once is not worth being sent.
+func (p Pruner) Worth(missing, there []catalog.Snapshot, keep retention.Policy) []catalog.Snapshot {
+	byID := map[snapshot.ID]catalog.Snapshot{}
+	for _, s := range missing {
+		byID[s.ID] = s
+	}
+	var worth []catalog.Snapshot
+	for _, v := range p.decide(keep, slices.Concat(missing, there)) {
+		if s, ok := byID[v.ID]; ok && v.Keep {
+			worth = append(worth, s)
+		}
+	}
+	return worth
 }
 
 func (p Pruner) safe(l catalog.Listing) error {
