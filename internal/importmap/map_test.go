@@ -25,7 +25,7 @@ test
 	testenv
 
 wire
-	cmd/backupd             access archive backup catalog config daemon discovery durable engine engine/dir engine/docker folder guard ledger plan quiesce remote restore retention seal snapshot spelling targets targets/local targets/rclone targets/s3
+	cmd/backupd             access archive backup catalog config daemon discovery durable engine engine/dir engine/docker folder gaps guard ledger plan quiesce remote restore retention seal snapshot spelling targets targets/local targets/rclone targets/s3
 
 run
 	daemon                  backup engine ledger plan schedule
@@ -34,6 +34,7 @@ run
 flow
 	backup                  access archive catalog engine plan quiesce retention seal snapshot spool
 	discovery               engine ledger plan
+	gaps                    =backup catalog plan snapshot
 
 plan
 	config                  =plan archive quiesce retention schedule seal snapshot spelling
