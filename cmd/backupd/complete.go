@@ -44,6 +44,14 @@ func volumeNames(ctx context.Context, a *app) (names []string) {
 	return names
 }
 
+// targetNames are those of all targets.
+func targetNames(_ context.Context, a *app) (names []string) {
+	for _, t := range a.targets {
+		names = append(names, t.Name)
+	}
+	return names
+}
+
 // storedVolumes are the names of volumes with snapshots.
 func storedVolumes(ctx context.Context, a *app) (names []string) {
 	all, err := a.snapshots(ctx, nil)

@@ -56,7 +56,7 @@ func newRoot(std streams) *cobra.Command {
 		&cobra.Group{ID: "tidy", Title: "Keep and remove:"},
 	)
 	root.AddCommand(
-		newRun(std), newBackup(std), newPlan(std), newVolumes(std),
+		newRun(std), newBackup(std), newSync(std), newPlan(std), newVolumes(std),
 		newList(std), newShow(std), newLs(std), newDiff(std), newVerify(std),
 		newRestore(std), newCat(std), newExport(std),
 		newPin(std), newUnpin(std), newRemove(std), newPrune(std), newRecover(std), newGuard(std), newHelper(std),
