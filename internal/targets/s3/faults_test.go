@@ -154,6 +154,17 @@ func TestServerWithoutConditions(t *testing.T) {
 	}
 }
 
+func TestServerThatKnowsConditionsAndNotSomethingElse(t *testing.T) {
+	server := s3test.Start(t)
+	s, _ := through(t, server, rule{"put", 2, refuse(http.StatusNotImplemented, "NotImplemented")})
+	if err := s.Put(t.Context(), "key", strings.NewReader("x")); err == nil || !strings.Contains(err.Error(), "try checksum=md5") {
+		t.Errorf("put: %v, want what may be tried", err)
+	}
+	if s.unconditional.Load() {
+		t.Error("it is taken for a server that knows no conditions")
+	}
+}
+
 func TestAnObjectIsReadWholeOrNotAtAll(t *testing.T) {
 	server := s3test.Start(t)
 	content := data(200_000)

@@ -100,9 +100,25 @@ func (p proof) told(there *s3.HeadObjectOutput) string {
 	case byCRC:
 		return aws.ToString(there.ChecksumCRC32C)
 	case byMD5:
-		return strings.Trim(aws.ToString(there.ETag), `"`)
+		if etag := strings.Trim(aws.ToString(there.ETag), `"`); isMD5(etag) {
+			return etag
+		}
 	}
 	return ""
+}
+
+// isMD5 tells whether an ETag looks like one, or like one of parts. It may be anything that a server likes.
+func isMD5(etag string) bool {
+	sum, _, _ := strings.Cut(etag, "-")
+	return len(sum) == 2*md5.Size && strings.Trim(sum, "0123456789abcdef") == ""
+}
+
+// instead is what else may be set for a server that tells no checksum of that kind.
+func (p proof) instead() string {
+	if p == byMD5 {
+		return "set checksum=none in the target's URL, to count on the size alone"
+	}
+	return "set checksum=md5 in the target's URL, or checksum=none to count on the size alone"
 }
 
 // content is what an object has to be.
@@ -120,7 +136,7 @@ func (p proof) check(want content, there *s3.HeadObjectOutput) error {
 	case p == bySize || sum == want.sum:
 		return nil
 	case sum == "":
-		return fmt.Errorf("no %s checksum of it to tell: set checksum=%s in the target's URL, or checksum=%s to count on the size alone", p, byMD5, bySize)
+		return fmt.Errorf("no %s checksum of it to tell: %s", p, p.instead())
 	}
 	return fmt.Errorf("other bytes than were sent: the %s checksum of its are %s, and was %s", p, sum, want.sum)
 }

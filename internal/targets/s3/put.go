@@ -100,8 +100,6 @@ func (u *upload) commit(ctx context.Context, want content, call func(ctx context
 		if _, status := answer(err); status != http.StatusNotImplemented {
 			return u.settle(ctx, want, err)
 		}
-		u.store.unconditional.Store(true)
-		u.store.log.Warn("the server cannot keep objects from being replaced, so backupd looks before it writes", "bucket", u.store.at.bucket)
 	}
 	switch _, err := u.head(answered); {
 	case err == nil:
@@ -109,5 +107,16 @@ func (u *upload) commit(ctx context.Context, want content, call func(ctx context
 	case !isAbsent(err):
 		return u.failed(err)
 	}
-	return u.settle(ctx, want, call(answered, nil))
+	err := call(answered, nil)
+	if _, status := answer(err); status != http.StatusNotImplemented { // else it is something else that the server does not know
+		u.store.withoutConditions()
+	}
+	return u.settle(ctx, want, err)
+}
+
+// withoutConditions notes what was found out about the server.
+func (s *Store) withoutConditions() {
+	if !s.unconditional.Swap(true) {
+		s.log.Warn("the server cannot keep objects from being replaced, so backupd looks before it writes", "bucket", s.at.bucket)
+	}
 }
