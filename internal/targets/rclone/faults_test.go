@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/backupd/backupd/internal/targets"
 	"github.com/backupd/backupd/internal/testenv"
 )
 
@@ -120,7 +121,7 @@ func TestCheck(t *testing.T) {
 	configure(t)
 	dir := t.TempDir()
 	s := openAt(t, dir)
-	old, fresh := filepath.Join(dir, partials, "old"), filepath.Join(dir, partials, "fresh")
+	old, fresh := filepath.Join(dir, targets.Partials, "old"), filepath.Join(dir, targets.Partials, "fresh")
 	write(t, old, "x")
 	write(t, fresh, "x")
 	write(t, filepath.Join(dir, "host/kept"), "x")
@@ -136,7 +137,7 @@ func TestCheck(t *testing.T) {
 	if _, err := os.Stat(old); !os.IsNotExist(err) {
 		t.Errorf("what was left long ago is there: %v", err)
 	}
-	if left, err := os.ReadDir(filepath.Join(dir, partials)); err != nil || len(left) != 1 || left[0].Name() != "fresh" {
+	if left, err := os.ReadDir(filepath.Join(dir, targets.Partials)); err != nil || len(left) != 1 || left[0].Name() != "fresh" {
 		t.Errorf("of what is being sent there are %v, %v", left, err)
 	}
 	if keys := list(t, s, ""); len(keys) != 1 {

@@ -13,7 +13,7 @@ import (
 
 // Get is described at targets.Store.
 func (s *Store) Get(ctx context.Context, key string, off, n int64) (io.ReadCloser, error) {
-	if err := errors.Join(targets.CheckKey(key), check(key)); err != nil {
+	if err := targets.CheckUnreserved(key); err != nil {
 		return nil, fmt.Errorf("get: %w", err)
 	}
 	if off < 0 {

@@ -108,7 +108,7 @@ func decode(r io.Reader, prefix string) ([]targets.Object, error) {
 		if err := d.Decode(&e); err != nil {
 			return nil, early(err)
 		}
-		if e.IsDir || check(prefix+e.Path) != nil || e.Size < 0 {
+		if e.IsDir || targets.CheckUnreserved(prefix+e.Path) != nil || e.Size < 0 {
 			continue // of no concern
 		}
 		if len(found) == most {

@@ -2,7 +2,6 @@ package rclone
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -13,10 +12,10 @@ import (
 
 // Put is described at targets.Store.
 func (s *Store) Put(ctx context.Context, key string, r io.Reader) error {
-	if err := check(key); err != nil {
+	if err := targets.CheckUnreserved(key); err != nil {
 		return fmt.Errorf("put: %w", err)
 	}
-	partial := newPartial()
+	partial := targets.NewPartial()
 	size, err := s.send(ctx, partial, r)
 	if err == nil {
 		err = s.publish(ctx, partial, key, size)
@@ -26,8 +25,6 @@ func (s *Store) Put(ctx context.Context, key string, r io.Reader) error {
 	}
 	return nil
 }
-
-func newPartial() string { return partials + "/" + rand.Text() }
 
 // discard removes what was sent, if it is there.
 func (s *Store) discard(ctx context.Context, partial string) error {

@@ -48,30 +48,16 @@ func Open(u *url.URL) (*Store, error) {
 	return &Store{program: program, at: at}, nil
 }
 
-// partials is the folder of what is being sent.
-const partials = ".backupd-partial"
-
-// check says what is wrong with a key, or with one that List would not show.
-func check(key string) error {
-	if err := targets.CheckKey(key); err != nil {
-		return err
-	}
-	if folder, _, _ := strings.Cut(key, "/"); folder == partials {
-		return fmt.Errorf("%q as a key, in which %s is reserved: %w", key, partials, fs.ErrInvalid)
-	}
-	return nil
-}
-
 // Check puts a small object and takes it away again, and with it what writers that were killed have left.
 func (s *Store) Check(ctx context.Context) error {
 	if err := s.checkFeatures(ctx); err != nil {
 		return fmt.Errorf("check target %s: %w", s.at, err)
 	}
-	// Two days are longer than anything is being sent.
-	if err := s.run(ctx, "delete", "--min-age=48h", s.at.of(partials)); err != nil && !isAbsent(err) {
-		return fmt.Errorf("remove what was left in %s: %w", s.at.of(partials), err)
+	partials := s.at.of(targets.Partials)
+	if err := s.run(ctx, "delete", "--min-age="+targets.Abandoned.String(), partials); err != nil && !isAbsent(err) {
+		return fmt.Errorf("remove what was left in %s: %w", partials, err)
 	}
-	partial := newPartial()
+	partial := targets.NewPartial()
 	_, err := s.send(ctx, partial, strings.NewReader("backupd looks whether it can write here"))
 	if err := errors.Join(err, s.discard(ctx, partial)); err != nil {
 		return fmt.Errorf("write to target %s: %w", s.at, err)
@@ -96,7 +82,7 @@ func (s *Store) checkFeatures(ctx context.Context) error {
 
 // Delete is described at targets.Store.
 func (s *Store) Delete(ctx context.Context, key string) error {
-	if err := check(key); err != nil {
+	if err := targets.CheckUnreserved(key); err != nil {
 		return fmt.Errorf("delete: %w", err)
 	}
 	if err := s.remove(ctx, key); err != nil {

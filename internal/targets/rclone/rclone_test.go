@@ -97,7 +97,7 @@ func list(t *testing.T, s *Store, prefix string) (keys []string) {
 
 func wantNoPartials(t *testing.T, dir string) {
 	t.Helper()
-	left, err := os.ReadDir(filepath.Join(dir, partials))
+	left, err := os.ReadDir(filepath.Join(dir, targets.Partials))
 	if err != nil && !os.IsNotExist(err) {
 		t.Error(err)
 	}

@@ -73,7 +73,7 @@ func (u *upload) parts(ctx context.Context, buf []byte, r io.Reader) ([]*part, e
 			if buf, err = pool.take(ctx, u.store.at.sizeOfPart(len(parts)+1)); err != nil {
 				return err
 			}
-			if n, err = fill(ctx, r, buf); err != nil && err != io.EOF {
+			if n, err = targets.Fill(ctx, r, buf); err != nil && err != io.EOF {
 				return u.unread(err)
 			}
 		}

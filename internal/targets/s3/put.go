@@ -24,7 +24,7 @@ func (s *Store) Put(ctx context.Context, key string, r io.Reader) error {
 	}
 	u := &upload{store: s, key: key, mark: rand.Text()}
 	buf := s.buffer(s.at.sizeOfPart(1))
-	n, err := fill(ctx, r, buf)
+	n, err := targets.Fill(ctx, r, buf)
 	switch err {
 	case io.EOF:
 		if err := u.whole(ctx, buf[:n]); err != nil {
@@ -36,23 +36,6 @@ func (s *Store) Put(ctx context.Context, key string, r io.Reader) error {
 		return u.multipart(ctx, buf, r)
 	}
 	return u.unread(err)
-}
-
-// fill reads until buf is full or r has ended, which is io.EOF. It is not io.ReadFull, whose error for an early end could not be
-// told from an r that was itself cut off.
-func fill(ctx context.Context, r io.Reader, buf []byte) (n int, err error) {
-	for n < len(buf) && err == nil {
-		if ctx.Err() != nil {
-			return n, context.Cause(ctx)
-		}
-		var more int
-		more, err = r.Read(buf[n:])
-		n += more
-	}
-	if n == len(buf) && err == io.EOF {
-		err = nil // for the next call
-	}
-	return n, err
 }
 
 // upload is one Put.

@@ -2,19 +2,14 @@
 package s3test
 
 import (
-	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/backupd/backupd/internal/testenv"
 )
@@ -43,20 +38,12 @@ func Start(t testing.TB) *Server {
 	s := &Server{Dir: t.TempDir(), notes: t.TempDir(), t: t}
 	// In files, as the attributes of one are too small on ext4 for what it notes about an upload of thousands of parts.
 	versions, guests := t.TempDir(), guests(t)
-	// A port that is free now may be taken when the server gets to it.
-	for range 5 {
-		address := freeAddress(t)
+	address, process := testenv.Serve(t, func(address string) *exec.Cmd {
 		server := exec.Command(program, "--quiet", "--keep-alive", "--iam-dir", guests, "--port", address, "posix", "--sidecar", s.notes, "--versioning-dir", versions, s.Dir)
-		if complaint := run(t, server, address); complaint != "" {
-			t.Logf("start the S3 server at %s: %s", address, complaint)
-			continue
-		}
-		s.Endpoint, s.Process = "http://"+address, server.Process
-		break
-	}
-	if s.Endpoint == "" {
-		t.Fatal("the S3 server does not start")
-	}
+		server.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+AccessKey, "ROOT_SECRET_KEY="+SecretKey)
+		return server
+	})
+	s.Endpoint, s.Process = "http://"+address, process
 	for name, value := range map[string]string{
 		"AWS_ACCESS_KEY_ID": AccessKey, "AWS_SECRET_ACCESS_KEY": SecretKey, "AWS_SESSION_TOKEN": "", "AWS_PROFILE": "", "AWS_REGION": "",
 		"AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull, "AWS_EC2_METADATA_DISABLED": "true",
@@ -76,53 +63,6 @@ func guests(t testing.TB) string {
 		t.Fatal(err)
 	}
 	return dir
-}
-
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
-// run starts a server, waits until it listens, and has it killed when the test ends. It gives what the server says when it ends
-// instead.
-func run(t testing.TB, server *exec.Cmd, address string) (complaint string) {
-	t.Helper()
-	var out bytes.Buffer
-	server.Stdout, server.Stderr = &out, &out
-	server.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+AccessKey, "ROOT_SECRET_KEY="+SecretKey)
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
-	// Out is complete only once the server has ended.
-	ended := make(chan struct{})
-	go func() {
-		_ = server.Wait() // it is killed, as a rule
-		close(ended)
-	}()
-	t.Cleanup(func() {
-		_ = server.Process.Kill() // it may have ended by itself
-		<-ended
-	})
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	for {
-		if conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address); err == nil {
-			_ = conn.Close()
-			return ""
-		}
-		select {
-		case <-ended:
-			return "it ended: " + strings.TrimSpace(out.String())
-		case <-ctx.Done():
-			return "it does not listen"
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
 }
 
 // Bucket makes a bucket and gives the URL of a target in it, to which parameters may be added.
