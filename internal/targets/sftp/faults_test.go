@@ -1,0 +1,245 @@
+package sftp
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/backupd/backupd/internal/targets/sftp/sftptest"
+	"github.com/backupd/backupd/internal/targets/targetstest"
+)
+
+// line is what lies between a store and its server. Each connection carries a number of bytes, of both directions together, and then
+// breaks, or goes silent.
+type line struct {
+	address string
+	server  string
+	silent  bool
+
+	mu      sync.Mutex
+	budgets []int // of connections to come; those beyond have none
+}
+
+func newLine(t *testing.T, server *sftptest.Server) *line {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &line{address: l.Addr().String(), server: server.Address}
+	var carried sync.WaitGroup
+	carried.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return // closed below
+			}
+			carried.Go(func() { a.carry(t, conn) })
+		}
+	})
+	t.Cleanup(func() { l.Close(); carried.Wait() })
+	return a
+}
+
+func (a *line) breaksAfter(budgets ...int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.budgets = budgets
+}
+
+func (a *line) budget() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.budgets) == 0 {
+		return 1 << 40
+	}
+	n := a.budgets[0]
+	a.budgets = a.budgets[1:]
+	return n
+}
+
+func (a *line) carry(t *testing.T, client net.Conn) {
+	defer client.Close()
+	server, err := net.Dial("tcp", a.server)
+	if err != nil {
+		t.Log(err)
+		return
+	}
+	defer server.Close()
+	left, mu := a.budget(), sync.Mutex{}
+	take := func(n int) int {
+		mu.Lock()
+		defer mu.Unlock()
+		n = min(n, left)
+		left -= n
+		return n
+	}
+	pump := func(to, from net.Conn) {
+		buf := make([]byte, 16<<10)
+		for {
+			n, err := from.Read(buf)
+			pass := take(n)
+			_, writeErr := to.Write(buf[:pass])
+			if pass < n && a.silent {
+				_, _ = io.Copy(io.Discard, from) // until somebody has enough of it
+				err = io.EOF
+			}
+			if err != nil || writeErr != nil || pass < n {
+				_ = client.Close()
+				_ = server.Close()
+				return
+			}
+		}
+	}
+	var g sync.WaitGroup
+	g.Go(func() { pump(server, client) })
+	g.Go(func() { pump(client, server) })
+	g.Wait()
+}
+
+func data(size int) []byte {
+	b := make([]byte, size)
+	_, _ = rand.NewChaCha8([32]byte{1}).Read(b) // never fails
+	return b
+}
+
+func read(t *testing.T, s *Store, key string) ([]byte, error) {
+	t.Helper()
+	r, err := s.Get(t.Context(), key, 0, -1)
+	if err != nil {
+		return nil, err
+	}
+	got, err := io.ReadAll(r)
+	return got, errors.Join(err, r.Close())
+}
+
+func TestALineThatBreaks(t *testing.T) {
+	server := sftptest.Start(t)
+	for name, silent := range map[string]bool{"off": false, "and says nothing": true} {
+		t.Run(name, func(t *testing.T) {
+			dir, line := t.TempDir(), newLine(t, server)
+			line.silent = silent
+			s := checked(t, openAt(t, server.URLAt(line.address, dir+"/target")))
+			want := data(targetstest.Large)
+			s.drop(s.latest)
+			line.breaksAfter(9_000_000, 2_000_000, 100_000, 8_000_000)
+			if err := s.Put(t.Context(), "a/key", bytes.NewReader(want)); err != nil {
+				t.Fatal(err)
+			}
+			s.drop(s.latest)
+			line.breaksAfter(9_000_000, 2_000_000, 100_000, 8_000_000)
+			if got, err := read(t, s, "a/key"); err != nil || !bytes.Equal(got, want) {
+				t.Errorf("got %d bytes, %v, want the %d that were put", len(got), err, len(want))
+			}
+			wantNoPartials(t, dir)
+		})
+	}
+}
+
+// An answer may be lost anywhere: what Put says is true all the same, and what it has put once is there once.
+func TestPutTellsTheTruthWhereverTheLineBreaks(t *testing.T) {
+	server := sftptest.Start(t)
+	dir, line := t.TempDir(), newLine(t, server)
+	s := checked(t, openAt(t, server.URLAt(line.address, dir+"/target")))
+	done := 0
+	for budget := 2500; budget < 14_000; budget += 97 {
+		s.drop(s.latest)
+		s.latest = nil
+		line.breaksAfter(budget)
+		key := fmt.Sprintf("a/%d", budget)
+		err := s.Put(t.Context(), key, strings.NewReader("content"))
+		line.breaksAfter()
+		got, getErr := read(t, s, key)
+		switch {
+		case err == nil:
+			done++
+			if getErr != nil || string(got) != "content" {
+				t.Errorf("broken after %d bytes: put is done, and get gives %q, %v", budget, got, getErr)
+			}
+		case !errors.Is(getErr, fs.ErrNotExist):
+			t.Errorf("broken after %d bytes: put gives %v, and get %q, %v", budget, err, got, getErr)
+		}
+		wantNoPartials(t, dir)
+	}
+	if done < 70 {
+		t.Errorf("only %d puts came to their end", done)
+	}
+}
+
+func TestAServerThatIsGone(t *testing.T) {
+	server := sftptest.Start(t)
+	dir, line := t.TempDir(), newLine(t, server)
+	s := checked(t, openAt(t, server.URLAt(line.address, dir+"/target")))
+	s.drop(s.latest)
+	line.breaksAfter(1_000_000, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+	err := s.Put(t.Context(), "key", bytes.NewReader(data(8<<20)))
+	if err == nil || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) || !strings.Contains(err.Error(), line.address) {
+		t.Errorf("put: %v, want an error that names the server", err)
+	}
+	line.breaksAfter()
+	if _, err := read(t, s, "key"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("get: %v, want fs.ErrNotExist", err)
+	}
+}
+
+func TestATargetFolderThatIsGone(t *testing.T) {
+	server := sftptest.Start(t)
+	dir := t.TempDir()
+	s := checked(t, openAt(t, server.URL(dir+"/target")))
+	if err := os.RemoveAll(dir + "/target"); err != nil {
+		t.Fatal(err)
+	}
+	const want = "is its disk not mounted?"
+	if err := s.Put(t.Context(), "a/b", strings.NewReader("x")); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("put: %v, want %q", err, want)
+	}
+	if _, err := s.Get(t.Context(), "a/b", 0, -1); errors.Is(err, fs.ErrNotExist) || err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("get: %v, want %q", err, want)
+	}
+	for _, err := range s.List(t.Context(), "a/") {
+		if errors.Is(err, fs.ErrNotExist) || err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("list: %v, want %q", err, want)
+		}
+	}
+}
+
+func TestAnObjectThatChangesWhileItIsRead(t *testing.T) {
+	server := sftptest.Start(t)
+	dir := t.TempDir()
+	s := checked(t, openAt(t, server.URL(dir+"/target")))
+	if err := s.Put(t.Context(), "key", bytes.NewReader(data(3*chunk))); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		change func(file string) error
+		want   error
+	}{
+		"cut": {func(file string) error { return os.Truncate(file, chunk+1) }, io.ErrUnexpectedEOF},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, err := s.Get(t.Context(), "key", 0, -1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			if _, err := io.ReadFull(r, make([]byte, 10)); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.change(filepath.Join(dir, "target", "key")); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.Copy(io.Discard, r); !errors.Is(err, c.want) {
+				t.Errorf("read: %v, want %v", err, c.want)
+			}
+		})
+	}
+}
