@@ -34,6 +34,7 @@ archive|attr|setfattr|files with extended attributes
 systemd|systemd|/lib/systemd/systemd|the units under a real systemd
 systemd|procps|pgrep|looking for processes that were left
 places|rclone|rclone|targets of rclone
+places|openssh-server|/usr/sbin/sshd|targets of an SFTP server
 memory|time|/usr/bin/time|measuring the memory of a program
 filesystem|xfsprogs|mkfs.xfs|file systems whose files can be cloned
 filesystem|btrfs-progs|mkfs.btrfs|file systems whose files can be cloned
@@ -111,6 +112,7 @@ keep_down() {
 	for package in "$@"; do
 		case $package in
 		docker.io) systemctl --quiet disable docker.service docker.socket containerd.service 2>/dev/null ;;
+		openssh-server) systemctl --quiet disable ssh.service ssh.socket 2>/dev/null ;;
 		postgresql-15) systemctl --quiet disable postgresql.service 2>/dev/null ;;
 		esac || say "the services of $package are enabled for the next boot"
 	done

@@ -34,6 +34,7 @@ import (
 	"github.com/backupd/backupd/internal/targets/local"
 	"github.com/backupd/backupd/internal/targets/rclone"
 	"github.com/backupd/backupd/internal/targets/s3"
+	"github.com/backupd/backupd/internal/targets/sftp"
 )
 
 // source is the place where volumes live: an engine, or a folder of folders.
@@ -163,6 +164,8 @@ func (a *app) openTarget(t config.Target) backup.Target {
 			return s3.Open(ctx, t.URL, s3.Options{Log: a.log, Now: a.now})
 		case "rclone":
 			return rclone.Open(t.URL)
+		case "sftp":
+			return sftp.Open(t.URL)
 		}
 		return nil, fmt.Errorf("target %s: there is no kind of target %q", t.Name, t.URL.Scheme)
 	})

@@ -9,6 +9,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/backupd/backupd/internal/targets/s3/s3test"
+	"github.com/backupd/backupd/internal/targets/sftp/sftptest"
 	"github.com/backupd/backupd/internal/testenv"
 )
 
@@ -49,6 +50,14 @@ func withServer(t *testing.T) map[string]string {
 func TestStoriesOfRclone(t *testing.T) {
 	testenv.Tool(t, "rclone")
 	tell(t, "testdata/rclone", map[string]string{"RCLONE_CONFIG": os.DevNull, "RCLONE_CONFIG_NAS_TYPE": "local"})
+}
+
+// TestStoriesOfSFTP have a server at $SERVER, a key $IDENTITY that it lets $LOGIN in with, and a file $KNOWN with the server's own.
+func TestStoriesOfSFTP(t *testing.T) {
+	server := sftptest.Start(t)
+	tell(t, "testdata/sftp", map[string]string{
+		"SERVER": server.Address, "LOGIN": server.URL("/").User.Username(), "IDENTITY": server.Identity, "KNOWN": server.KnownHosts,
+	})
 }
 
 // TestStoriesOfAnEngine have the private engine, an image of a shell, and names of their own.

@@ -19,7 +19,7 @@ func TestBadTargets(t *testing.T) {
 		"a place twice":           {"a=file:///x,b=file:///x/./", "targets a and b are the same place: leave out one of them"},
 		"a bucket twice":          {"a=s3://b/p?region=x,b=s3://b/p/", "targets a and b are the same place: leave out one of them"},
 		"no URL":                  {"a=/var/backups", "target 1 of the list: a: it is not a URL: " + howToWrite},
-		"unknown scheme":          {"a=http://host/x", "target 1 of the list: a: the URL's scheme is none of file, rclone, s3"},
+		"unknown scheme":          {"a=http://host/x", "target 1 of the list: a: the URL's scheme is none of file, rclone, s3, sftp"},
 		"file with two slashes":   {"a=file://var/backups", "target 1 of the list: a: the URL's path must begin with a third slash: file:///folder"},
 		"file with one word":      {"a=file:backups", "target 1 of the list: a: the URL names no folder: write file:///folder"},
 		"file of the root":        {"a=file:///", "target 1 of the list: a: the URL names no folder: write file:///folder"},
@@ -32,7 +32,10 @@ func TestBadTargets(t *testing.T) {
 		"a remote for a host":     {"a=rclone://nas/x", "target 1 of the list: a: the URL names no remote: write rclone:remote:path, with a remote that `rclone listremotes` shows"},
 		"rclone with options":     {"a=rclone:nas:x?y=z", "target 1 of the list: a: an rclone URL takes no options: they belong into rclone's configuration; write a question mark in a path as %3F"},
 		"a remote twice":          {"a=rclone:nas:x,b=rclone:nas:x/", "targets a and b are the same place: leave out one of them"},
-		"two of them":             {"a=ftp://x,b", "target 1 of the list: a: the URL's scheme is none of file, rclone, s3\ntarget 2 of the list: " + name},
+		"sftp without a user":     {"a=sftp://nas/x", "target 1 of the list: a: the URL names no user, host or folder: write sftp://user@host/folder, or /~/folder for one below where the server puts the user"},
+		"sftp without a folder":   {"a=sftp://me@nas", "target 1 of the list: a: the URL names no user, host or folder: write sftp://user@host/folder, or /~/folder for one below where the server puts the user"},
+		"a server twice":          {"a=sftp://me@nas/x,b=sftp://you@nas/x/?identity=/k", "targets a and b are the same place: leave out one of them"},
+		"two of them":             {"a=ftp://x,b", "target 1 of the list: a: the URL's scheme is none of file, rclone, s3, sftp\ntarget 2 of the list: " + name},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -59,6 +62,10 @@ func TestSecretsInTargetsAreRefusedAndNotRepeated(t *testing.T) {
 		"with a slash before it":       "a=s3://AKIA:/hunter2@bucket",
 		"as a folder":                  "a=s3://AKIA/hunter2@bucket",
 		"in a connection string":       "a=rclone:nas,pass=hunter2:x",
+		"of sftp":                      "a=sftp://me:hunter2@nas/x",
+		"of sftp, with an @":           "a=sftp://me:x@hunter2@nas/x",
+		"in the name of sftp's user":   "a=sftp://me@hunter2@nas/x",
+		"in the folder of sftp":        "a=sftp://me/hunter2@nas/x",
 		"in rclone's options":          "a=rclone:nas:x?pass=hunter2",
 	}
 	for name, text := range tests {
@@ -73,13 +80,17 @@ func TestSecretsInTargetsAreRefusedAndNotRepeated(t *testing.T) {
 
 func TestTargetsThatAreReadHaveNoSecretPart(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		text := rapid.StringMatching(`a=(s3://|file://|rclone:)[a-z:@/%]{0,12}(\?endpoint=[a-z:@/%]{0,12})?(,b=s3://[a-z@:]{0,5})?`).Draw(t, "text")
+		text := rapid.StringMatching(`a=(s3://|file://|rclone:|sftp://)[a-z:@/%]{0,12}(\?endpoint=[a-z:@/%]{0,12})?(,b=s3://[a-z@:]{0,5})?`).Draw(t, "text")
 		var got Targets
 		if got.UnmarshalText([]byte(text)) != nil {
 			return
 		}
 		for _, target := range got {
-			if u := target.URL; u.User != nil || u.Host == "" && !strings.HasPrefix(u.Path, "/") && u.Scheme != "rclone" {
+			u := target.URL
+			if _, password := u.User.Password(); password || u.User != nil && u.Scheme != "sftp" || strings.Contains(u.User.Username(), "@") {
+				t.Errorf("%q gave %q", text, u)
+			}
+			if u.Host == "" && !strings.HasPrefix(u.Path, "/") && u.Scheme != "rclone" {
 				t.Errorf("%q gave %q", text, target.URL)
 			}
 		}

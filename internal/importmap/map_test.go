@@ -15,6 +15,7 @@ test
 	importmap
 	targets/memory          targets =faulttest
 	targets/s3/s3test       =testenv
+	targets/sftp/sftptest   =testenv
 	targets/targetstest     targets
 	systemd
 	test/bench
@@ -25,7 +26,7 @@ test
 	testenv
 
 wire
-	cmd/backupd             access archive backup catalog config daemon discovery durable engine engine/dir engine/docker folder gaps guard ledger plan quiesce remote restore retention seal snapshot spelling targets targets/local targets/rclone targets/s3
+	cmd/backupd             access archive backup catalog config daemon discovery durable engine engine/dir engine/docker folder gaps guard ledger plan quiesce remote restore retention seal snapshot spelling targets targets/local targets/rclone targets/s3 targets/sftp
 
 run
 	daemon                  backup engine ledger plan schedule
@@ -55,6 +56,7 @@ part
 	targets/local           durable targets
 	targets/rclone          targets
 	targets/s3              spelling targets
+	targets/sftp            spelling targets
 
 leaf
 	archive
@@ -78,10 +80,11 @@ var doors = map[string][]string{
 	"github.com/kelseyhightower/envconfig": {"config"},
 	"github.com/klauspost/compress/":       {"archive"},
 	"github.com/lmittmann/tint":            {"cmd/backupd"},
+	"github.com/pkg/sftp":                  {"targets/sftp"},
 	"github.com/robfig/cron/":              {"schedule"},
 	"github.com/spf13/cobra":               {"cmd/backupd"},
 	"github.com/vbauerster/mpb/":           {"cmd/backupd"},
-	"golang.org/x/crypto/ssh":              {"seal"},
+	"golang.org/x/crypto/ssh":              {"seal", "targets/sftp"},
 	"modernc.org/sqlite":                   {"examples/demo/bank"},
 }
 
