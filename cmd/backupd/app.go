@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -30,11 +28,6 @@ import (
 	"github.com/backupd/backupd/internal/quiesce"
 	"github.com/backupd/backupd/internal/restore"
 	"github.com/backupd/backupd/internal/seal"
-	"github.com/backupd/backupd/internal/targets"
-	"github.com/backupd/backupd/internal/targets/local"
-	"github.com/backupd/backupd/internal/targets/rclone"
-	"github.com/backupd/backupd/internal/targets/s3"
-	"github.com/backupd/backupd/internal/targets/sftp"
 )
 
 // source is the place where volumes live: an engine, or a folder of folders.
@@ -117,10 +110,8 @@ func (a *app) open(ctx context.Context) error {
 	a.keys = seal.KeysIn(cfg.Identity, ask)
 	boundMemory(cfg.Parallel, len(cfg.Targets))
 	for _, t := range cfg.Targets {
-		if t.URL.Scheme == "s3" {
-			if err := s3.CheckURL(t.URL); err != nil {
-				return usagef("BACKUPD_TARGETS: %w", err)
-			}
+		if err := checkTarget(t.URL); err != nil {
+			return usagef("BACKUPD_TARGETS: target %s: %w", t.Name, err)
 		}
 		a.targets = append(a.targets, a.openTarget(t))
 	}
@@ -152,55 +143,6 @@ func (a *app) source(ctx context.Context) (source, error) {
 		return src, nil
 	}
 	return docker.Open(ctx, docker.Options{Log: a.log})
-}
-
-// openTarget lists the kinds of target that exist.
-func (a *app) openTarget(t config.Target) backup.Target {
-	store := targets.Lazy(func(ctx context.Context) (targets.Store, error) {
-		switch t.URL.Scheme {
-		case "file":
-			return local.Open(t.URL.Path)
-		case "s3":
-			return s3.Open(ctx, t.URL, s3.Options{Log: a.log, Now: a.now})
-		case "rclone":
-			return rclone.Open(t.URL)
-		case "sftp":
-			return sftp.Open(t.URL)
-		}
-		return nil, fmt.Errorf("target %s: there is no kind of target %q", t.Name, t.URL.Scheme)
-	})
-	return backup.Target{
-		Name:    t.Name,
-		Check:   store.Check,
-		Catalog: catalog.New(store, a.cache(t), a.host).WithKeys(a.keys),
-	}
-}
-
-// cache keeps the manifests of a target that is not on this host. It is named after the target's address, so that another target
-// under the same name is not mistaken for it.
-func (a *app) cache(t config.Target) targets.Store {
-	if t.URL.Scheme == "file" {
-		return nil
-	}
-	address := sha256.Sum256([]byte(t.URL.String()))
-	dir := filepath.Join(a.cfg.StateDir, "cache", t.Name+"-"+hex.EncodeToString(address[:8]))
-	return targets.Lazy(func(context.Context) (targets.Store, error) {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return nil, fmt.Errorf("make the cache of manifests: %w", err)
-		}
-		return local.Open(dir)
-	})
-}
-
-func (a *app) target(name string) (backup.Target, error) {
-	var names []string
-	for _, t := range a.targets {
-		if t.Name == name {
-			return t, nil
-		}
-		names = append(names, t.Name)
-	}
-	return backup.Target{}, usagef("there is no target %q: BACKUPD_TARGETS has %q", name, names)
 }
 
 func (a *app) finder(src source) *discovery.Finder {

@@ -48,6 +48,12 @@ func Open(u *url.URL) (*Store, error) {
 	return &Store{program: program, at: at}, nil
 }
 
+// CheckURL says what is wrong with a URL, and asks nobody.
+func CheckURL(u *url.URL) error {
+	_, err := parse(u)
+	return err
+}
+
 // Check puts a small object and takes it away again, and with it what writers that were killed have left.
 func (s *Store) Check(ctx context.Context) error {
 	if err := s.checkFeatures(ctx); err != nil {

@@ -59,6 +59,12 @@ func open(u *url.URL, times times) (*Store, error) {
 	return &Store{at: at, times: times}, nil
 }
 
+// CheckURL says what is wrong with a URL, and asks nobody.
+func CheckURL(u *url.URL) error {
+	_, err := parse(u)
+	return err
+}
+
 // path gives the name on the server of what has the key, and that of the folder for "".
 func (s *Store) path(key string) string { return path.Join(s.at.folder, key) }
 
