@@ -55,8 +55,8 @@ part
 	spool
 	targets/local           durable targets
 	targets/rclone          targets
-	targets/s3              spelling targets
-	targets/sftp            spelling targets
+	targets/s3              targets
+	targets/sftp            targets
 
 leaf
 	archive
@@ -66,7 +66,7 @@ leaf
 	seal
 	snapshot
 	spelling
-	targets
+	targets                 =spelling
 `
 
 // doors says which packages may import a thing from outside: each has one door, so that the rest of the program does not depend on

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -203,5 +204,37 @@ func TestACloseBeforeTheEnd(t *testing.T) {
 	}
 	if process.ProcessState == nil {
 		t.Error("rclone still runs")
+	}
+}
+
+func TestHostileListings(t *testing.T) {
+	for name, c := range map[string]struct {
+		listing string
+		want    []string
+		err     string
+	}{
+		"other people's things": {`[{"Path":"../../c","Size":1},{"Path":"/b","Size":1},{"Path":"a//b","Size":1},{"Path":"a\u0000","Size":1},{"Path":"doc","Size":-1},` +
+			`{"Path":"dir","Size":1,"IsDir":true},{"Path":"good","Size":1}]`, []string{"a/good"}, ""},
+		"nothing":                {`[]`, nil, ""},
+		"one twice":              {`[{"Path":"x","Size":1},{"Path":"x","Size":2}]`, nil, "rclone dedupe"},
+		"cut off":                {`[{"Path":"x","Size":1},`, nil, "unexpected EOF"},
+		"cut off after an item":  {`[{"Path":"x","Size":1}`, nil, "unexpected EOF"},
+		"no listing but a novel": {`It was a dark and stormy night`, nil, "invalid character"},
+		"another document":       {`{"Path":"x"}`, nil, "where ["},
+	} {
+		t.Run(name, func(t *testing.T) {
+			configure(t)
+			disturb(t, "lsjson", "cat <<'END'\n"+c.listing+"\nEND")
+			var got []string
+			var err error
+			for o, listErr := range openAt(t, t.TempDir()).List(t.Context(), "a/") {
+				if err = listErr; err == nil {
+					got = append(got, o.Key)
+				}
+			}
+			if !slices.Equal(got, c.want) || (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
+				t.Errorf("listed %q, %v, want %q, %q", got, err, c.want, c.err)
+			}
+		})
 	}
 }

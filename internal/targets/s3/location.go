@@ -3,16 +3,13 @@ package s3
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"net/url"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/dustin/go-humanize"
 
-	"github.com/backupd/backupd/internal/spelling"
 	"github.com/backupd/backupd/internal/targets"
 )
 
@@ -50,22 +47,8 @@ func parse(u *url.URL) (location, error) {
 		}
 		l.prefix = prefix + "/"
 	}
-	query, err := url.ParseQuery(u.RawQuery)
-	if err != nil {
+	if err := targets.Parameters(u, l.parameters()); err != nil {
 		return l, err
-	}
-	parameters := l.parameters()
-	for name, values := range query {
-		set, ok := parameters[name]
-		if !ok {
-			return l, unknown(name, slices.Sorted(maps.Keys(parameters)))
-		}
-		if len(values) > 1 {
-			return l, fmt.Errorf("parameter %s is given more than once", name)
-		}
-		if err := set(values[0]); err != nil {
-			return l, fmt.Errorf("parameter %s: %w", name, err)
-		}
 	}
 	return l, l.keeping.check(l.proof)
 }
@@ -89,14 +72,6 @@ func (l *location) parameters() map[string]func(value string) error {
 		"lock":          func(v string) (err error) { k.mode, err = parseLock(v); return err },
 		"lock-days":     func(v string) (err error) { k.days, err = parseLockDays(v); return err },
 	}
-}
-
-func unknown(name string, known []string) error {
-	meant := ""
-	if near := spelling.Nearest(name, known); near != "" {
-		meant = fmt.Sprintf(" (did you mean %s?)", near)
-	}
-	return fmt.Errorf("unknown parameter %q%s: there are %s", name, meant, strings.Join(known, ", "))
 }
 
 func checkEndpoint(value string) error {

@@ -10,8 +10,10 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/backupd/backupd/internal/targets/sftp/sftptest"
@@ -212,6 +214,30 @@ func TestATargetFolderThatIsGone(t *testing.T) {
 	}
 }
 
+func TestAnObjectThatIsCutWhileItIsRead(t *testing.T) {
+	server := sftptest.Start(t)
+	dir := t.TempDir()
+	s := checked(t, openAt(t, server.URL(dir+"/target")))
+	if err := s.Put(t.Context(), "key", bytes.NewReader(data(3*chunk))); err != nil {
+		t.Fatal(err)
+	}
+	r, err := s.Get(t.Context(), "key", 0, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if _, err := io.ReadFull(r, make([]byte, 10)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(filepath.Join(dir, "target", "key"), chunk+1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, r); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("read: %v, want io.ErrUnexpectedEOF", err)
+	}
+}
+
+// A connection that broke is made anew, and must not give another object for the rest of one.
 func TestAnObjectThatChangesWhileItIsRead(t *testing.T) {
 	server := sftptest.Start(t)
 	dir := t.TempDir()
@@ -219,27 +245,53 @@ func TestAnObjectThatChangesWhileItIsRead(t *testing.T) {
 	if err := s.Put(t.Context(), "key", bytes.NewReader(data(3*chunk))); err != nil {
 		t.Fatal(err)
 	}
-	for name, c := range map[string]struct {
-		change func(file string) error
-		want   error
-	}{
-		"cut": {func(file string) error { return os.Truncate(file, chunk+1) }, io.ErrUnexpectedEOF},
-	} {
-		t.Run(name, func(t *testing.T) {
-			r, err := s.Get(t.Context(), "key", 0, -1)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer r.Close()
-			if _, err := io.ReadFull(r, make([]byte, 10)); err != nil {
-				t.Fatal(err)
-			}
-			if err := c.change(filepath.Join(dir, "target", "key")); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := io.Copy(io.Discard, r); !errors.Is(err, c.want) {
-				t.Errorf("read: %v, want %v", err, c.want)
-			}
-		})
+	r, err := s.Get(t.Context(), "key", 0, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if _, err := io.ReadFull(r, make([]byte, 10)); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "target", "key")
+	err = os.Remove(file)
+	if err := errors.Join(err, os.WriteFile(file, make([]byte, 3*chunk+1), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	s.drop(s.latest)
+	if _, err := io.Copy(io.Discard, r); err == nil || !strings.Contains(err.Error(), "changed") {
+		t.Errorf("read: %v, want it to tell that the object was changed", err)
+	}
+}
+
+func TestWhatOthersPutThere(t *testing.T) {
+	server := sftptest.Start(t)
+	dir := t.TempDir()
+	s := checked(t, openAt(t, server.URL(dir+"/target")))
+	target := filepath.Join(dir, "target")
+	err := errors.Join(os.WriteFile(target+"/a\nb", nil, 0o600), os.WriteFile(target+"/kept", nil, 0o600), os.Symlink("/etc/passwd", target+"/link"),
+		os.Symlink("/", target+"/root"), os.Mkdir(target+"/folder", 0o700), syscall.Mkfifo(target+"/pipe", 0o600))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var keys []string
+	for o, err := range s.List(t.Context(), "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, o.Key)
+	}
+	if !slices.Equal(keys, []string{"kept"}) {
+		t.Errorf("listed %q", keys)
+	}
+	for _, key := range []string{"folder", "pipe"} {
+		if _, err := read(t, s, key); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("get %s: %v, want fs.ErrNotExist", key, err)
+		}
+	}
+	for name, good := range map[string]bool{"a": true, "...": true, "a/b": false, "..": false, "": false, "/etc/passwd": false, "a\x00": false} {
+		if err := checkName(name); (err == nil) != good {
+			t.Errorf("a name that the server tells, %q: %v", name, err)
+		}
 	}
 }

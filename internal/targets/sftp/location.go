@@ -2,16 +2,12 @@ package sftp
 
 import (
 	"errors"
-	"fmt"
-	"maps"
 	"net"
 	"net/url"
 	"path"
 	"regexp"
-	"slices"
 	"strings"
 
-	"github.com/backupd/backupd/internal/spelling"
 	"github.com/backupd/backupd/internal/targets"
 )
 
@@ -46,7 +42,10 @@ func parse(u *url.URL) (location, error) {
 	if inner := strings.TrimPrefix(l.folder, "/"); inner == "" || inner == "~" || targets.CheckKey(inner) != nil {
 		return l, errors.New("it names no folder: write sftp://user@host/folder, or /~/folder for one below where the server puts the user")
 	}
-	return l, l.readParameters(u.RawQuery)
+	return l, targets.Parameters(u, map[string]func(string) error{
+		"identity":    func(v string) error { l.identity = v; return checkPath(v) },
+		"known-hosts": func(v string) error { l.knownHosts = v; return checkPath(v) },
+	})
 }
 
 func port(u *url.URL) string {
@@ -56,33 +55,11 @@ func port(u *url.URL) string {
 	return "22"
 }
 
-func (l *location) readParameters(text string) error {
-	query, err := url.ParseQuery(text)
-	if err != nil {
-		return errors.New("what follows the question mark cannot be read: write it as key=value&key=value")
-	}
-	parameters := map[string]*string{"identity": &l.identity, "known-hosts": &l.knownHosts}
-	for name, values := range query {
-		to, known := parameters[name]
-		switch {
-		case !known:
-			return unknown(name, slices.Sorted(maps.Keys(parameters)))
-		case len(values) > 1:
-			return fmt.Errorf("parameter %s is given more than once", name)
-		case !path.IsAbs(values[0]):
-			return fmt.Errorf("parameter %s: it has to be an absolute path", name)
-		}
-		*to = values[0]
+func checkPath(value string) error {
+	if !path.IsAbs(value) {
+		return errors.New("it has to be an absolute path")
 	}
 	return nil
-}
-
-func unknown(name string, known []string) error {
-	meant := ""
-	if near := spelling.Nearest(name, known); near != "" {
-		meant = fmt.Sprintf(" (did you mean %s?)", near)
-	}
-	return fmt.Errorf("unknown parameter %q%s: there are %s", name, meant, strings.Join(known, ", "))
 }
 
 // of is the address of what has a key, and of the folder for "".
