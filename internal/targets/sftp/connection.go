@@ -45,7 +45,7 @@ func (s *Store) retry(ctx context.Context, op func(c *connection) error) error {
 			return err // it was not there to begin with
 		}
 		if err == nil {
-			if err = op(c); answered(err) {
+			if err = s.do(ctx, c, op); answered(err) {
 				return err
 			}
 			s.drop(c)
@@ -60,6 +60,22 @@ func (s *Store) retry(ctx context.Context, op func(c *connection) error) error {
 			wait *= 2
 		}
 	}
+}
+
+// do calls op. The library's calls know no contexts: a connection on which one has no answer for a while after ctx has ended is dropped, and
+// others who use it go on with a new one.
+func (s *Store) do(ctx context.Context, c *connection, op func(c *connection) error) error {
+	done := make(chan struct{})
+	defer close(done)
+	stop := context.AfterFunc(ctx, func() {
+		select {
+		case <-done:
+		case <-time.After(s.times.grace):
+			s.drop(c)
+		}
+	})
+	defer stop()
+	return op(c)
 }
 
 // connect gives the connection, which is made when there is none.

@@ -2,6 +2,7 @@ package sftp
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +16,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/backupd/backupd/internal/targets/sftp/sftptest"
 	"github.com/backupd/backupd/internal/targets/targetstest"
@@ -26,6 +28,7 @@ type line struct {
 	address string
 	server  string
 	silent  bool
+	broken  func() // nil for nobody to be told of it
 
 	mu      sync.Mutex
 	budgets []int // of connections to come; those beyond have none
@@ -91,6 +94,9 @@ func (a *line) carry(t *testing.T, client net.Conn) {
 			n, err := from.Read(buf)
 			pass := take(n)
 			_, writeErr := to.Write(buf[:pass])
+			if pass < n && a.broken != nil {
+				a.broken()
+			}
 			if pass < n && a.silent {
 				_, _ = io.Copy(io.Discard, from) // until somebody has enough of it
 				err = io.EOF
@@ -191,6 +197,32 @@ func TestAServerThatIsGone(t *testing.T) {
 	if _, err := read(t, s, "key"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("get: %v, want fs.ErrNotExist", err)
 	}
+}
+
+// Who gives up need not wait for a server that says nothing.
+func TestAContextThatEndsOnASilentLine(t *testing.T) {
+	server := sftptest.Start(t)
+	dir, line := t.TempDir(), newLine(t, server)
+	why := errors.New("enough")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	line.silent, line.broken = true, func() { cancel(why) }
+	patient := soon
+	patient.interval = time.Hour
+	s, err := open(server.URLAt(line.address, dir+"/target"), patient)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checked(t, s)
+	s.drop(s.latest)
+	line.breaksAfter(1_000_000)
+	if err := s.Put(ctx, "key", bytes.NewReader(data(targetstest.Large))); !errors.Is(err, why) {
+		t.Errorf("put: %v, want %v", err, why)
+	}
+	if _, err := read(t, s, "key"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("get: %v, want fs.ErrNotExist", err)
+	}
+	wantNoPartials(t, dir)
+	s.drop(s.latest)
 }
 
 func TestATargetFolderThatIsGone(t *testing.T) {

@@ -38,6 +38,7 @@ type times struct {
 	dial      time.Duration // until there is a connection
 	interval  time.Duration // between questions whether the server is there
 	patience  time.Duration // for their answers
+	grace     time.Duration // for an answer when nobody waits for it any more
 	firstWait time.Duration // before a call is tried again, twice as long each time
 }
 
@@ -48,7 +49,9 @@ type times struct {
 // Without identity the keys are those of the agent at SSH_AUTH_SOCK and of ~/.ssh; without known-hosts the hosts are those of
 // ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts. It does not ask the server anything: that is for Check.
 func Open(u *url.URL) (*Store, error) {
-	return open(u, times{dial: 30 * time.Second, interval: 15 * time.Second, patience: 45 * time.Second, firstWait: time.Second})
+	return open(u, times{
+		dial: 30 * time.Second, interval: 15 * time.Second, patience: 45 * time.Second, grace: 5 * time.Second, firstWait: time.Second,
+	})
 }
 
 func open(u *url.URL, times times) (*Store, error) {

@@ -13,7 +13,7 @@ import (
 )
 
 // soon is the patience of tests.
-var soon = times{dial: 10 * time.Second, interval: 100 * time.Millisecond, patience: time.Second, firstWait: time.Millisecond}
+var soon = times{dial: 10 * time.Second, interval: 100 * time.Millisecond, patience: time.Second, grace: time.Millisecond, firstWait: time.Millisecond}
 
 func openAt(t *testing.T, u *url.URL) *Store {
 	t.Helper()
