@@ -56,7 +56,7 @@ type Spool struct {
 	Limit int64 // bytes, of one job
 }
 
-// Runner runs jobs. All fields are needed but the last two.
+// Runner runs jobs. All fields are needed but the last three.
 type Runner struct {
 	Identity Identity
 	Keeper   Keeper
@@ -73,6 +73,7 @@ type Runner struct {
 	Entropy io.Reader
 	Log     *slog.Logger
 
+	AnyTarget  bool                                      // a run that stored on one target is good
 	AllowEmpty bool                                      // do not suspect a volume that has become empty
 	Progress   func(volume string, read, expected int64) // bytes; expected is 0 when it is not known
 }
@@ -83,6 +84,9 @@ type Result struct {
 	Manifest snapshot.Manifest // zero when nothing was read
 	Targets  []Outcome         // one for each target that the archive was sent to
 	Err      error             // what went wrong with the volume as a whole
+
+	// AnyTarget says that one target is enough for the run to be good. Then what went wrong on others is told and does not count.
+	AnyTarget bool
 
 	// Unhealthy says which containers are not as healthy again as they were before they were held. It is no failure of the backup.
 	Unhealthy []string
@@ -101,11 +105,21 @@ func (r Result) Stored() bool {
 	return r.Manifest.Good() && slices.ContainsFunc(r.Targets, func(o Outcome) bool { return o.Err == nil })
 }
 
-// Failure is everything that went wrong, or nil.
+// Missed gives the targets that a good snapshot, which others have, did not come to lie on.
+func (r Result) Missed() (missed []Outcome) {
+	for _, o := range r.Targets {
+		if o.Err != nil && r.Stored() {
+			missed = append(missed, o)
+		}
+	}
+	return missed
+}
+
+// Failure is everything that went wrong and counts, or nil.
 func (r Result) Failure() error {
 	errs := []error{r.Err}
 	for _, o := range r.Targets {
-		if o.Err != nil {
+		if o.Err != nil && !(r.AnyTarget && r.Stored()) {
 			errs = append(errs, fmt.Errorf("target %s: %w", o.Target, o.Err))
 		}
 		if o.Prune != nil {
@@ -121,6 +135,7 @@ func (r *Runner) Run(ctx context.Context, job plan.Job) (results []Result) {
 	names := make([]string, len(job.Volumes))
 	for i, v := range job.Volumes {
 		results[i].Volume, names[i] = v.Name, v.Name
+		results[i].AnyTarget = r.AnyTarget
 	}
 	release, err := r.Locks.Hold(ctx, names...)
 	if err != nil {

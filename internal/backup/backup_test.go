@@ -72,6 +72,25 @@ func TestATargetThatFailsSpoilsNoOther(t *testing.T) {
 	}
 }
 
+func TestWhereAnyTargetIsEnoughARunIsGoodAndTheMissedOneTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, quiesce.Pause)
+		w.runner.AnyTarget = true
+		w.target("far", refusing)
+		for _, r := range w.backup(t.Context()) {
+			if missed := r.Missed(); r.Failure() != nil || len(missed) != 1 || missed[0].Target != "far" || !errors.Is(missed[0].Err, errRefused) {
+				t.Errorf("volume %s: %v; missed %+v", r.Volume, r.Failure(), missed)
+			}
+		}
+		w.target("near", refusing)
+		for _, r := range w.backup(t.Context()) {
+			if !errors.Is(r.Failure(), errRefused) || len(r.Missed()) > 0 {
+				t.Errorf("volume %s on no target: %v", r.Volume, r.Failure())
+			}
+		}
+	})
+}
+
 func TestWithoutAnyTargetNoContainerIsTouched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, quiesce.Stop)
