@@ -25,6 +25,7 @@ type Config struct {
 	VolumesDir   string           `envconfig:"BACKUPD_VOLUMES_DIR" want:"an absolute path" desc:"folder of volumes, with BACKUPD_SOURCE=dir"`
 	Host         string           `envconfig:"BACKUPD_HOST" want:"a name of up to 255 bytes that can be printed" desc:"first folder on the target; without it the engine's name, or the machine's with BACKUPD_SOURCE=dir"`
 	Targets      Targets          `envconfig:"BACKUPD_TARGETS" default:"local=file:///var/backups/backupd" desc:"where backups go: name=URL with commas in between; file:///folder, s3://bucket/prefix?endpoint=https://host&region=r&path-style=true, sftp://user@host/folder?identity=/path/of/key or rclone:remote:path"`
+	Policy       Policy           `envconfig:"BACKUPD_TARGETS_POLICY" default:"all" desc:"when a run is good: its snapshot is on all of a volume's targets, or on any; what a target missed is told and filled later either way"`
 	Schedule     schedule.Spec    `envconfig:"BACKUPD_SCHEDULE" default:"@daily" desc:"when: cron with 5 or 6 fields, @daily, @every 6h; CRON_TZ=; H in a field spreads volumes"`
 	Retention    retention.Policy `envconfig:"BACKUPD_RETENTION" default:"last=3 daily=7 weekly=4 monthly=6" desc:"which snapshots stay: last= hourly= daily= weekly= monthly= yearly= within=48h, or all"`
 	Quiesce      quiesce.Mode     `envconfig:"BACKUPD_QUIESCE" default:"pause" desc:"how containers hold still: pause, stop or none"`
@@ -54,6 +55,18 @@ const (
 
 // UnmarshalText reads the name of a source.
 func (s *Source) UnmarshalText(text []byte) error { return oneOf(s, text, Docker, Dir) }
+
+// Policy is on how many of a volume's targets a snapshot must come to lie for a run to be good.
+type Policy string
+
+// The policies.
+const (
+	All Policy = "all"
+	Any Policy = "any"
+)
+
+// UnmarshalText reads the name of a policy.
+func (p *Policy) UnmarshalText(text []byte) error { return oneOf(p, text, All, Any) }
 
 // LogFormat is how the log is written.
 type LogFormat string

@@ -38,7 +38,7 @@ func load(t *testing.T, environ ...string) Config {
 func TestDefaults(t *testing.T) {
 	c := load(t, "PATH=/bin", "HOST=not ours", "SOURCE=dir")
 	if c.Source != Docker || c.Host != "" || c.StateDir != "/var/lib/backupd" || c.Parallel != 1 || c.Compression != archive.Fastest ||
-		c.ReadLimit != 0 || c.SpoolLimit != 0 || c.LogLevel != slog.LevelInfo || c.LogFormat != Auto || c.Overrides != "" || !c.Recipients.None() || c.Identity != "" {
+		c.ReadLimit != 0 || c.SpoolLimit != 0 || c.LogLevel != slog.LevelInfo || c.LogFormat != Auto || c.Policy != All || c.Overrides != "" || !c.Recipients.None() || c.Identity != "" {
 		t.Errorf("defaults are %+v", c)
 	}
 	d := c.Defaults()
@@ -63,6 +63,7 @@ func TestEverythingCanBeSet(t *testing.T) {
 	c := load(t,
 		"BACKUPD_SOURCE=dir", "BACKUPD_VOLUMES_DIR=/volumes", "BACKUPD_HOST=web 1", "BACKUPD_SCHEDULE=H 3 * * *", "BACKUPD_RETENTION=all",
 		"BACKUPD_TARGETS=nas=file:///mnt/nas, offsite=s3://bucket/a/b?endpoint=https://s3.example&region=eu-1&path-style=true",
+		"BACKUPD_TARGETS_POLICY=any",
 		"BACKUPD_QUIESCE=none", "BACKUPD_QUIESCE_LIMIT=90s", "BACKUPD_PARALLEL=4", "BACKUPD_COMPRESSION=better", "BACKUPD_READ_LIMIT=100MiB",
 		"BACKUPD_SPOOL_LIMIT=1.5GB", "BACKUPD_STATE_DIR=/state", "BACKUPD_OVERRIDES=/etc/overrides", "BACKUPD_LOG_LEVEL=debug", "BACKUPD_LOG_FORMAT=json",
 		"BACKUPD_AGE_RECIPIENTS=age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p", "BACKUPD_AGE_IDENTITY=/etc/key")
