@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"time"
 
@@ -84,8 +85,7 @@ func (f Filler) next(ctx context.Context, v plan.Volume, l Limits, copies *[]Cop
 	found = slices.DeleteFunc(found, func(g gap) bool {
 		return slices.ContainsFunc(*copies, func(c Copy) bool { return c.failedAt(g) })
 	})
-	tried := len(slices.DeleteFunc(slices.Clone(*copies), Copy.general))
-	if len(found) == 0 || l.Most > 0 && tried >= l.Most {
+	if len(found) == 0 || l.Most > 0 && tries(*copies) >= l.Most {
 		return false, nil
 	}
 	*copies = append(*copies, f.fill(ctx, found[0]))
@@ -204,3 +204,19 @@ func (l Limits) fills(v plan.Volume, target string) bool {
 func named(names []string, target string) bool {
 	return len(names) == 0 || slices.Contains(names, target)
 }
+
+// Left gives what is still missed of what was, by target and since when, after a go at filling all of that. One that had as many tries as
+// it may have is not known to have come to its end.
+func Left(missed map[string]time.Time, copies []Copy, l Limits) map[string]time.Time {
+	left := maps.Clone(missed)
+	if l.Most > 0 && tries(copies) >= l.Most || slices.ContainsFunc(copies, Copy.general) {
+		return left
+	}
+	maps.DeleteFunc(left, func(target string, _ time.Time) bool {
+		return !slices.ContainsFunc(copies, func(c Copy) bool { return c.Target == target && c.Err != nil })
+	})
+	return left
+}
+
+// tries is how many copies were tried.
+func tries(copies []Copy) int { return len(slices.DeleteFunc(slices.Clone(copies), Copy.general)) }

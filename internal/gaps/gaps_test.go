@@ -243,6 +243,30 @@ func TestLimits(t *testing.T) {
 	want(t, w.fill(t, gaps.Limits{Most: 1}), "4 near<far")
 }
 
+func TestLeftIsWhatIsNotKnownToBeFilled(t *testing.T) {
+	bad := errors.New("bad luck")
+	one := catalog.Snapshot{Manifest: snapshot.Manifest{ID: "one"}}
+	for name, c := range map[string]struct {
+		copies []gaps.Copy
+		most   int
+		want   []string
+	}{
+		"all that there was":            {[]gaps.Copy{{Target: "far", Snapshot: one}}, 2, nil},
+		"nothing":                       {nil, 2, nil},
+		"one that failed":               {[]gaps.Copy{{Target: "far", Snapshot: one, Err: bad}, {Target: "third", Snapshot: one}}, 3, []string{"far"}},
+		"as many as there may be":       {[]gaps.Copy{{Target: "far", Snapshot: one}}, 1, []string{"far", "third"}},
+		"a source that does not answer": {[]gaps.Copy{{Target: "near", Err: bad}}, 0, []string{"far", "third"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			missed := map[string]time.Time{"far": day0, "third": day0}
+			left := gaps.Left(missed, c.copies, gaps.Limits{Most: c.most})
+			if got := slices.Sorted(maps.Keys(left)); !slices.Equal(got, c.want) || len(missed) != 2 {
+				t.Errorf("left are %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
 func TestNothingIsReplaced(t *testing.T) {
 	w := newWorld(t)
 	m := w.put(t, w.manifest(1), w.bytes, "near")

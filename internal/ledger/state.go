@@ -33,6 +33,10 @@ type Volume struct {
 	LastSuccess time.Time                    `json:"last_success,omitzero"` // when a good snapshot was last stored on any target
 	LastError   string                       `json:"last_error,omitempty"`  // of the last run; "" when all of it went well
 	Failures    int                          `json:"failures,omitempty"`    // runs in a row that stored no good snapshot
+
+	Missed   map[string]time.Time `json:"missed,omitempty"`   // by target: when the first snapshot was taken that others have and it does not
+	Fills    int                  `json:"fills,omitempty"`    // goes at filling these in a row, since the last run
+	NextFill time.Time            `json:"next_fill,omitzero"` // zero for not before the next run
 }
 
 // Seen remembers since when a volume is known. Only the first time counts.
@@ -62,6 +66,32 @@ func (s *State) Ended(volume string, now time.Time, failure error, stored bool) 
 		}
 		if stored {
 			v.LastSuccess, v.Failures = now.UTC(), 0
+		}
+	})
+}
+
+// Misses remembers which targets a good snapshot that was taken at this moment did not come to lie on.
+func (s *State) Misses(volume string, taken time.Time, targets []string) {
+	s.change(volume, func(v *Volume) {
+		v.Missed = maps.Clone(v.Missed)
+		for _, target := range targets {
+			if _, longer := v.Missed[target]; longer {
+				continue
+			}
+			if v.Missed == nil {
+				v.Missed = map[string]time.Time{}
+			}
+			v.Missed[target] = taken.UTC()
+		}
+	})
+}
+
+// Fills remembers which targets still miss snapshots, how many goes at filling them there were, and when the next one is.
+func (s *State) Fills(volume string, missed map[string]time.Time, goes int, next time.Time) {
+	s.change(volume, func(v *Volume) {
+		v.Missed, v.Fills, v.NextFill = maps.Clone(missed), goes, next.UTC()
+		if len(missed) == 0 {
+			v.Missed, v.Fills, v.NextFill = nil, 0, time.Time{}
 		}
 	})
 }
@@ -110,6 +140,7 @@ func (s State) clone() State {
 			}
 			v.Labels = labels
 		}
+		v.Missed = maps.Clone(v.Missed)
 		c.Volumes[name] = v
 	}
 	return c

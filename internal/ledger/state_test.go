@@ -30,6 +30,27 @@ func TestRunsAreRemembered(t *testing.T) {
 			do:   func(s *State) { s.Began("v", day(1)) },
 			want: Volume{LastRun: day(1), LastError: "the run did not come to its end", Failures: 1},
 		},
+		"what a target misses counts from the first time": {
+			do: func(s *State) {
+				s.Misses("v", day(1), []string{"far"})
+				s.Misses("v", day(2), []string{"far", "third"})
+			},
+			want: Volume{Missed: map[string]time.Time{"far": day(1), "third": day(2)}},
+		},
+		"goes at filling are counted": {
+			do: func(s *State) {
+				s.Misses("v", day(1), []string{"far"})
+				s.Fills("v", s.Volumes["v"].Missed, 2, day(3))
+			},
+			want: Volume{Missed: map[string]time.Time{"far": day(1)}, Fills: 2, NextFill: day(3)},
+		},
+		"what is filled leaves no trace": {
+			do: func(s *State) {
+				s.Misses("v", day(1), []string{"far"})
+				s.Fills("v", nil, 2, day(3))
+			},
+			want: Volume{},
+		},
 		"a good run ends the failures": {
 			do:   func(s *State) { ran(s, day(1), bad, false); ran(s, day(2), nil, true) },
 			want: Volume{LastRun: day(2), LastEnd: day(3), LastSuccess: day(3)},
