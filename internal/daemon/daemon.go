@@ -1,5 +1,5 @@
 // Package daemon keeps volumes backed up while nobody looks: it follows the engine, runs what is due, makes up once what was missed, tries
-// again what failed, and remembers all of it across restarts.
+// again what failed, has targets filled that missed something, and remembers all of it across restarts.
 //
 // It decides when; packages plan and backup decide what and how.
 package daemon
@@ -35,17 +35,20 @@ type Runner interface {
 	Run(ctx context.Context, job plan.Job) []backup.Result
 }
 
-// Options are what a Daemon works with. All are needed.
+// Options are what a Daemon works with. All are needed but the last.
 type Options struct {
 	Finder   Finder
 	Watcher  Watcher
 	Runner   Runner
+	Filler   Filler
 	Ledger   *ledger.Ledger
 	Host     string         // spreads the load of schedules with "H"
 	Zone     *time.Location // that schedules without a zone of their own are in
 	Parallel int            // jobs at once
 	Now      func() time.Time
 	Log      *slog.Logger
+
+	AnyTarget bool // a run that stored on one target is good, so that the others are not hurried
 }
 
 // Daemon runs jobs when they are due.
@@ -87,10 +90,15 @@ func (d *Daemon) step(ctx context.Context, now time.Time) time.Time {
 	if d.scan.failures > 0 {
 		return again // what is due then is made up
 	}
-	jobs, next := d.due(now)
+	jobs, filling, next := d.due(now)
 	for _, job := range jobs {
-		if !d.start(ctx, job, now) {
+		if !d.start(ctx, job, now, d.run) {
 			break // the end of a job wakes the loop
+		}
+	}
+	for _, job := range filling {
+		if !d.start(ctx, job, now, d.fill) {
+			break
 		}
 	}
 	return earliest(again, next)

@@ -138,6 +138,7 @@ type runner struct {
 	world *world
 	takes map[string]time.Duration
 	fails func(volume string, run int) error // by the number of the run, from 0; nil for never
+	lost  map[int]bool                       // runs, by number, that target "far" missed
 	letGo time.Duration                      // how long a job takes to end when its context has
 
 	mu   sync.Mutex
@@ -169,7 +170,12 @@ func (r *runner) Run(ctx context.Context, job plan.Job) (results []backup.Result
 		if r.fails != nil && err == nil {
 			err = r.fails(v.Name, numbers[i])
 		}
-		results = append(results, result(v.Name, err))
+		one := result(v.Name, err)
+		if r.lost[numbers[i]] {
+			one.Manifest.Taken, one.AnyTarget = r.world.clock.now(), r.world.any
+			one.Targets = append(one.Targets, backup.Outcome{Target: "far", Err: errBroken})
+		}
+		results = append(results, one)
 	}
 	return results
 }

@@ -14,8 +14,9 @@ import (
 	"github.com/backupd/backupd/internal/schedule"
 )
 
-// due gives the jobs that are to run now, in the order in which they get their turn, and when the next one will be.
-func (d *Daemon) due(now time.Time) (jobs []plan.Job, next time.Time) {
+// due gives the jobs that are to run now, in the order in which they get their turn, those whose targets are to be filled, and when the next
+// one of either will be.
+func (d *Daemon) due(now time.Time) (jobs, filling []plan.Job, next time.Time) {
 	idle := d.idle()
 	known := d.Ledger.View().Volumes // not before: what is idle by now may still have been running then
 	var due []plan.Volume
@@ -32,7 +33,8 @@ func (d *Daemon) due(now time.Time) (jobs []plan.Job, next time.Time) {
 	jobs = plan.Jobs(due)
 	// Who has waited longest comes first, or volumes that are due all the time would leave the others no turn.
 	slices.SortStableFunc(jobs, func(a, b plan.Job) int { return oldestRun(a, known).Compare(oldestRun(b, known)) })
-	return jobs, next
+	filling, then := fills(idle, due, known, now)
+	return jobs, filling, earliest(next, then)
 }
 
 // idle gives the volumes that could be run.
@@ -76,8 +78,8 @@ func NextRun(v plan.Volume, known ledger.Volume, host string, zone *time.Locatio
 	return at
 }
 
-// start starts a job, if one more may run.
-func (d *Daemon) start(ctx context.Context, job plan.Job, now time.Time) bool {
+// start starts to do something to the volumes of a job, if one more may run.
+func (d *Daemon) start(ctx context.Context, job plan.Job, now time.Time, do func(ctx context.Context, job plan.Job, now time.Time)) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.slots == 0 || ctx.Err() != nil {
@@ -89,7 +91,7 @@ func (d *Daemon) start(ctx context.Context, job plan.Job, now time.Time) bool {
 	}
 	d.jobs.Go(func() error {
 		defer d.ended(job)
-		d.run(ctx, job, now)
+		do(ctx, job, now)
 		return nil
 	})
 	return true
@@ -122,6 +124,7 @@ func (d *Daemon) run(ctx context.Context, job plan.Job, now time.Time) {
 	err = d.Ledger.Update(func(s *ledger.State) error {
 		for _, r := range results {
 			s.Ended(r.Volume, d.Now(), r.Failure(), r.Stored())
+			Missed(s, r, d.Now(), d.AnyTarget)
 		}
 		return nil
 	})
@@ -133,18 +136,30 @@ func (d *Daemon) run(ctx context.Context, job plan.Job, now time.Time) {
 	}
 }
 
-// attempt survives a bug in a job: the other volumes' backups must go on.
+// attempt runs a job.
 func (d *Daemon) attempt(ctx context.Context, job plan.Job) (results []backup.Result) {
+	err := d.surviving(func() error {
+		results = d.Runner.Run(ctx, job)
+		return nil
+	})
+	if err != nil {
+		results = nil
+		for _, v := range job.Volumes {
+			results = append(results, backup.Result{Volume: v.Name, Err: err})
+		}
+	}
+	return results
+}
+
+// surviving survives a bug in what it does: the other volumes' backups must go on.
+func (d *Daemon) surviving(do func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			d.Log.Error("a job panicked", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			results = nil
-			for _, v := range job.Volumes {
-				results = append(results, backup.Result{Volume: v.Name, Err: fmt.Errorf("panic: %v", p)})
-			}
+			err = fmt.Errorf("panic: %v", p)
 		}
 	}()
-	return d.Runner.Run(ctx, job)
+	return do()
 }
 
 func (d *Daemon) tell(r backup.Result) {
@@ -155,4 +170,7 @@ func (d *Daemon) tell(r backup.Result) {
 		return
 	}
 	d.Log.Info("backup done", facts...)
+	for _, o := range r.Missed() { // else it is in the failure
+		d.Log.Warn("a target missed the snapshot, and will be filled later", "volume", r.Volume, "snapshot", m.ID, "target", o.Target, "err", o.Err)
+	}
 }

@@ -27,6 +27,8 @@ type world struct {
 	finder   finder
 	events   events
 	runner   runner
+	filler   filler
+	any      bool
 	log      logbook
 	clock    clock
 }
@@ -34,7 +36,7 @@ type world struct {
 func newWorld(t *testing.T, volumes ...plan.Volume) *world {
 	w := &world{t: t, began: time.Now(), state: t.TempDir(), parallel: 1}
 	w.finder.set(volumes...)
-	w.runner.world = w
+	w.runner.world, w.filler.world = w, w
 	return w
 }
 
@@ -47,7 +49,7 @@ func (w *world) start() (stop func()) {
 		w.t.Fatal(err)
 	}
 	d := daemon.New(daemon.Options{
-		Finder: &w.finder, Watcher: &w.events, Runner: &w.runner, Ledger: l, Host: "host", Zone: time.UTC,
+		Finder: &w.finder, Watcher: &w.events, Runner: &w.runner, Filler: &w.filler, AnyTarget: w.any, Ledger: l, Host: "host", Zone: time.UTC,
 		Parallel: w.parallel, Now: w.clock.now, Log: slog.New(&w.log),
 	})
 	ctx, cancel := context.WithCancel(w.t.Context())

@@ -29,7 +29,7 @@ wire
 	cmd/backupd             access archive backup catalog config daemon discovery durable engine engine/dir engine/docker folder gaps guard ledger plan quiesce remote restore retention seal snapshot spelling targets targets/local targets/rclone targets/s3 targets/sftp
 
 run
-	daemon                  backup engine ledger plan schedule
+	daemon                  backup engine gaps ledger plan schedule
 	restore                 access archive catalog engine folder quiesce seal snapshot
 
 flow
