@@ -214,12 +214,17 @@ func (a *app) runner(src source) (*backup.Runner, error) {
 		Now:      a.now,
 		Entropy:  rand.Reader,
 		Log:      a.log,
+
+		AnyTarget: a.anyTarget(),
 	}
 	for _, t := range a.targets {
 		r.Targets[t.Name] = t
 	}
 	return r, nil
 }
+
+// anyTarget tells whether a run that stored on one target is good.
+func (a *app) anyTarget() bool { return a.cfg.Policy == config.Any }
 
 // spool bounds what all jobs together may keep on disk: as was set, or a fifth of what is free.
 func (a *app) spool() (backup.Spool, error) {

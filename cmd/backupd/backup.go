@@ -11,6 +11,7 @@ import (
 
 	"github.com/backupd/backupd/internal/backup"
 	"github.com/backupd/backupd/internal/catalog"
+	"github.com/backupd/backupd/internal/daemon"
 	"github.com/backupd/backupd/internal/ledger"
 	"github.com/backupd/backupd/internal/plan"
 )
@@ -26,7 +27,8 @@ running container are read under one hold. Retention is applied after each
 success, as in scheduled runs.
 
 Exit codes: 0 when every volume is on each of its targets, 3 when only some of
-that came about, 1 when nothing did.`,
+that came about, 1 when nothing did. With BACKUPD_TARGETS_POLICY=any one target is
+enough for 0. "backupd sync" fills the others, as the daemon does by itself.`,
 		Example: `  backupd backup
   backupd backup app db`,
 		ValidArgsFunction: complete(std, volumeNames, 0),
@@ -81,6 +83,7 @@ func (a *app) runJobs(ctx context.Context, runner *backup.Runner, jobs []plan.Jo
 				if r.Stored() { // what failed has been told to who asked for it, and is not for the daemon to try again
 					s.Began(r.Volume, started)
 					s.Ended(r.Volume, a.now(), r.Failure(), true)
+					daemon.Missed(s, r, a.now(), a.anyTarget())
 				}
 			}
 			return nil
@@ -156,6 +159,11 @@ func printResults(std streams, results []backup.Result) error {
 	for _, r := range results {
 		for _, problem := range r.Unhealthy {
 			fmt.Fprintf(std.out, "volume %s: %s\n", printable(r.Volume), printable(problem))
+		}
+		for _, o := range r.Missed() {
+			if r.AnyTarget { // else it is an error
+				fmt.Fprintf(std.out, "%s missed the snapshot of volume %s: %s\n", o.Target, printable(r.Volume), printable(o.Err.Error()))
+			}
 		}
 		for _, o := range r.Targets {
 			if n := len(o.Pruned.Removed); n > 0 {

@@ -22,7 +22,8 @@ func newRun(std streams) *cobra.Command {
 schedule, until a signal ends it.
 
 A run that was missed while the daemon was down is made up once; one that failed
-is tried again a few times, with growing pauses. The first SIGTERM or Ctrl-C
+is tried again a few times, with growing pauses. A target that missed a snapshot
+which another one has is filled from that; nothing is read again. The first SIGTERM or Ctrl-C
 lets go of containers and abandons uploads cleanly; a second ends at once.
 
 There is one daemon for a state directory (BACKUPD_STATE_DIR). Other commands may
@@ -53,8 +54,8 @@ be used while it runs.`,
 			a.log.Info("daemon started", "version", version, "host", a.host, "state", a.cfg.StateDir)
 			defer a.log.Info("daemon stopped")
 			return daemon.New(daemon.Options{
-				Finder: a.finder(src), Watcher: src, Runner: runner, Ledger: a.ledger, Host: a.host,
-				Zone: time.Local, Parallel: a.cfg.Parallel, Now: a.now, Log: a.log,
+				Finder: a.finder(src), Watcher: src, Runner: runner, Filler: a.filler(a.log), Ledger: a.ledger, Host: a.host,
+				Zone: time.Local, Parallel: a.cfg.Parallel, Now: a.now, Log: a.log, AnyTarget: a.anyTarget(),
 			}).Run(ctx)
 		}),
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/backupd/backupd/internal/archive"
 	"github.com/backupd/backupd/internal/gaps"
+	"github.com/backupd/backupd/internal/ledger"
 	"github.com/backupd/backupd/internal/plan"
 	"github.com/backupd/backupd/internal/snapshot"
 )
@@ -111,8 +112,23 @@ func (a *app) sync(ctx context.Context, volumes []plan.Volume, limits gaps.Limit
 		if err != nil {
 			return all, fmt.Errorf("fill the gaps of volume %q: %w", v.Name, err)
 		}
+		if err := a.filled(v.Name, copies, limits); err != nil {
+			a.log.Warn("what was filled could not be remembered: the daemon will look for itself", "volume", v.Name, "err", err)
+		}
 	}
 	return all, nil
+}
+
+// filled spares the daemon what has been done. Where not all was to be done, it is for the daemon to see what is left.
+func (a *app) filled(volume string, copies []gaps.Copy, limits gaps.Limits) error {
+	if limits.DryRun || len(limits.From) > 0 || len(limits.To) > 0 || len(a.ledger.View().Volumes[volume].Missed) == 0 {
+		return nil
+	}
+	return a.ledger.Update(func(s *ledger.State) error {
+		known := s.Volumes[volume]
+		s.Fills(volume, gaps.Left(known.Missed, copies, limits), known.Fills, known.NextFill)
+		return nil
+	})
 }
 
 func copyRows(copies []gaps.Copy, dry bool) []copyRow {

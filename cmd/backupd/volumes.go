@@ -29,6 +29,7 @@ type volumeRow struct {
 	LastRun     *time.Time            `json:"last_run,omitempty"`
 	LastSuccess *time.Time            `json:"last_success,omitempty"`
 	LastError   string                `json:"last_error,omitempty"`
+	Missed      []string              `json:"missed,omitempty"` // targets without snapshots that others have
 }
 
 type settingRow struct {
@@ -84,6 +85,7 @@ func (a *app) volumeRow(v plan.Volume) volumeRow {
 	}
 	known := a.ledger.View().Volumes[v.Name]
 	row.LastRun, row.LastSuccess, row.LastError = nonZero(known.LastRun), nonZero(known.LastSuccess), known.LastError
+	row.Missed = slices.Sorted(maps.Keys(known.Missed))
 	if !v.Refused {
 		row.NextRun = nonZero(daemon.NextRun(v, known, a.host, time.Local, a.now()))
 	}
@@ -144,6 +146,9 @@ func printVolume(std streams, r volumeRow, now time.Time) error {
 	}
 	t.row("  containers", orDash(strings.Join(r.Containers, ", ")))
 	t.row("  last backup", lastBackup(r, now))
+	if len(r.Missed) > 0 {
+		t.row("  to be filled", strings.Join(r.Missed, ", "))
+	}
 	next := "never: mend the problems below"
 	if r.NextRun != nil {
 		next = fmt.Sprintf("%s (%s)", moment(*r.NextRun), until(*r.NextRun, now))
