@@ -100,17 +100,22 @@ func (a *app) eachCopy(ctx context.Context, std streams, copies []stored, done s
 	return errors.Join(errs...)
 }
 
-// underLock does something while the volumes' locks are held. Waiting for somebody else who has one may take long, and is told.
+// underLock does something while the volumes' locks are held.
 func (a *app) underLock(ctx context.Context, do func() error, volumes ...string) (err error) {
-	const patience = 2 * time.Second
-	told := time.AfterFunc(patience, func() {
-		fmt.Fprintf(a.std.err, "waiting for another run that works on %s\n", printable(strings.Join(volumes, ", ")))
-	})
-	release, err := a.locks.Hold(ctx, volumes...)
-	told.Stop()
+	release, err := a.hold(ctx, volumes...)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, release()) }()
 	return do()
+}
+
+// hold takes the volumes' locks. Waiting for somebody else who has one may take long, and is told.
+func (a *app) hold(ctx context.Context, volumes ...string) (release func() error, err error) {
+	const patience = 2 * time.Second
+	told := time.AfterFunc(patience, func() {
+		fmt.Fprintf(a.std.err, "waiting for another run that works on %s\n", printable(strings.Join(volumes, ", ")))
+	})
+	defer told.Stop()
+	return a.locks.Hold(ctx, volumes...)
 }

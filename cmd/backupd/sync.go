@@ -94,12 +94,13 @@ func (a *app) targetNamed(name string) ([]string, error) {
 }
 
 func (a *app) filler(log *slog.Logger) gaps.Filler {
-	return gaps.Filler{Targets: a.targets, Pruner: a.pruner, Locks: a.locks, Log: log}
+	return gaps.Filler{Targets: a.targets, Pruner: a.pruner, Lock: a.locks.Hold, Log: log}
 }
 
 // sync fills the gaps of one volume after the other, and shows how far it is.
 func (a *app) sync(ctx context.Context, volumes []plan.Volume, limits gaps.Limits) (all []gaps.Copy, err error) {
 	filler := a.filler(a.log)
+	filler.Lock = a.hold
 	if !a.cfg.IsSet("BACKUPD_LOG_LEVEL") {
 		filler.Log = slog.New(slog.DiscardHandler) // all of it is printed
 	}

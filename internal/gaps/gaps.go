@@ -23,7 +23,7 @@ import (
 type Filler struct {
 	Targets  []backup.Target // all that there are
 	Pruner   backup.Pruner
-	Locks    catalog.Locks
+	Lock     func(ctx context.Context, volumes ...string) (release func() error, err error) // see catalog.Locks
 	Log      *slog.Logger
 	Progress func(volume string, done, expected int64) // bytes
 }
@@ -62,7 +62,7 @@ func (f Filler) Fill(ctx context.Context, v plan.Volume, l Limits) ([]Copy, erro
 
 // next makes one copy.
 func (f Filler) next(ctx context.Context, v plan.Volume, l Limits, copies *[]Copy) (more bool, err error) {
-	release, err := f.Locks.Hold(ctx, v.Name)
+	release, err := f.Lock(ctx, v.Name)
 	if err != nil {
 		return false, err
 	}

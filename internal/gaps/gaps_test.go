@@ -48,7 +48,7 @@ func newWorld(t *testing.T) *world {
 	w.volume.Retention.Value = retention.Policy{All: true}
 	w.filler = gaps.Filler{
 		Pruner: backup.Pruner{Owner: "owner", Now: func() time.Time { return day0.AddDate(1, 0, 0) }, Zone: time.UTC},
-		Locks:  catalog.Locks{Dir: t.TempDir()}, Log: slog.New(slog.DiscardHandler),
+		Lock:   catalog.Locks{Dir: t.TempDir()}.Hold, Log: slog.New(slog.DiscardHandler),
 	}
 	for _, name := range []string{"near", "far", "third"} {
 		w.stores[name] = memory.New()
