@@ -74,14 +74,13 @@ func TestKilledAtEachRequestToS3(t *testing.T) {
 
 // killedAt tells whether the killed run left parts of an upload.
 func killedAt(t *testing.T, server *s3test.Server, volumes, bucket string, at int64, after bool) (left bool) {
-	k := &killer{at: at, after: after}
-	p := newDirProgram(t, volumes)
-	p = p.with("BACKUPD_TARGETS", "s3="+k.before(t, server, bucket).String())
 	started := make(chan *process, 1)
-	k.kill = func() {
+	k := &killer{at: at, after: after, kill: func() {
 		r := <-started
 		_ = r.cmd.Process.Kill() // whether it did is seen from its exit code
-	}
+	}}
+	p := newDirProgram(t, volumes)
+	p = p.with("BACKUPD_TARGETS", "s3="+k.before(t, server, bucket).String())
 	r := p.start("backup", "app")
 	started <- r
 	if e := r.wait(); e.code != -1 {
