@@ -73,23 +73,19 @@ func newStage(volume string, mayBeBeside bool) (*Stage, error) {
 		err = s.furnish()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("make a folder for what comes in: %w", err)
+		return nil, errors.Join(fmt.Errorf("make a folder for what comes in: %w", err), s.remove())
 	}
 	return s, nil
 }
 
 func (s *Stage) furnish() (err error) {
 	if s.lock, err = durable.TryLock(filepath.Join(s.dir, lockName)); err != nil {
-		return errors.Join(err, os.RemoveAll(s.dir))
+		return err
 	}
 	for _, sub := range []string{s.incoming(), s.outgoing()} {
 		err = errors.Join(err, os.Mkdir(sub, 0o700))
 	}
-	err = errors.Join(err, os.Symlink(filepath.Base(s.volume), filepath.Join(s.dir, ofName)))
-	if err != nil {
-		err = errors.Join(err, s.remove())
-	}
-	return err
+	return errors.Join(err, os.Symlink(filepath.Base(s.volume), filepath.Join(s.dir, ofName)))
 }
 
 // Where tells the stage's own folder.
@@ -107,11 +103,18 @@ func oneDevice(a, b string) bool {
 func (s *Stage) incoming() string { return filepath.Join(s.dir, "incoming") }
 func (s *Stage) outgoing() string { return filepath.Join(s.dir, "outgoing") }
 
-func (s *Stage) remove() error {
-	if s.keep {
-		return errors.Join(fmt.Errorf("%s holds data that belongs into the volume: put it back by hand", s.dir), s.lock.Unlock())
+// remove removes as much of the stage as was made.
+func (s *Stage) remove() (err error) {
+	switch {
+	case s.keep:
+		err = fmt.Errorf("%s holds data that belongs into the volume: put it back by hand", s.dir)
+	case s.dir != "":
+		err = removeStage(s.volume, s.dir)
 	}
-	return errors.Join(removeStage(s.volume, s.dir), s.lock.Unlock())
+	if s.lock != nil {
+		err = errors.Join(err, s.lock.Unlock())
+	}
+	return err
 }
 
 // removeStage leaves something to be found until all else is gone.

@@ -3,6 +3,8 @@ package folder
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -10,7 +12,10 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/backupd/backupd/internal/archive"
+	"github.com/backupd/backupd/internal/testenv"
 )
 
 func must(t *testing.T, err error) {
@@ -162,5 +167,29 @@ func wantStages(t *testing.T, f Folder, want ...*Stage) {
 	slices.Sort(dirs)
 	if !slices.Equal(got, dirs) {
 		t.Errorf("stages %q, want %q", got, dirs)
+	}
+}
+
+// A file system may run full at any step of making a stage.
+func TestAStageThatCannotBeMadeLeavesNothing(t *testing.T) {
+	testenv.Root(t)
+	const made, all = 2, 7 // the root and the volume; and the stage, its lock, two folders and a link
+	for inodes := made + 1; inodes <= all; inodes++ {
+		t.Run(fmt.Sprint(inodes), func(t *testing.T) {
+			dir := t.TempDir()
+			must(t, unix.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("nr_inodes=%d", inodes)))
+			defer func() { must(t, unix.Unmount(dir, 0)) }()
+			f := At(filepath.Join(dir, "_data"), true)
+			must(t, os.Mkdir(f.Path(), 0o755))
+			s, err := newStage(f.Path(), true)
+			switch {
+			case inodes < all && !errors.Is(err, unix.ENOSPC):
+				t.Errorf("error %v, want a full disk", err)
+			case inodes == all:
+				must(t, err)
+				must(t, s.Remove(t.Context()))
+			}
+			wantStages(t, f)
+		})
 	}
 }
