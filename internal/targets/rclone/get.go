@@ -51,12 +51,7 @@ func (d *download) begin(n int64) (err error) {
 	if d.of.Size < 0 {
 		return errors.New("rclone does not know how large it is")
 	}
-	d.end = d.of.Size
-	if n >= 0 && d.off <= d.end-n {
-		d.end = d.off + n
-	}
-	d.end = max(d.end, d.off)
-	if d.off == d.end {
+	if d.end = targets.End(d.of.Size, d.off, n); d.off == d.end {
 		return nil
 	}
 	return d.start()

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math"
 	"net/http"
 	"time"
 
@@ -25,11 +24,7 @@ func (s *Store) Get(ctx context.Context, key string, off, n int64) (io.ReadClose
 	if off < 0 {
 		return nil, fmt.Errorf("get %s: offset %d: %w", key, off, fs.ErrInvalid)
 	}
-	end := int64(math.MaxInt64)
-	if n >= 0 && off <= end-n {
-		end = off + n
-	}
-	r := &reader{store: s, ctx: ctx, key: key, off: off, end: end}
+	r := &reader{store: s, ctx: ctx, key: key, off: off, end: targets.End(targets.Unknown, off, n)}
 	if err := r.open(); err != nil {
 		return nil, s.wrap(opGet, key, err)
 	}
@@ -73,7 +68,7 @@ func (r *reader) open() error {
 // rangeHeader is nil for all of an object, as an empty one satisfies no range.
 func (r *reader) rangeHeader() *string {
 	switch {
-	case r.end < math.MaxInt64:
+	case r.end < targets.Unknown:
 		return aws.String(fmt.Sprintf("bytes=%d-%d", r.off, r.end-1))
 	case r.off > 0:
 		return aws.String(fmt.Sprintf("bytes=%d-", r.off))

@@ -25,11 +25,7 @@ func (s *Store) Get(ctx context.Context, key string, off, n int64) (io.ReadClose
 	if err := s.retry(ctx, r.open); err != nil {
 		return nil, s.wrap("get", key, err)
 	}
-	r.end = r.of.Size()
-	if n >= 0 && off <= r.end-n {
-		r.end = off + n
-	}
-	r.end = max(r.end, off)
+	r.end = targets.End(r.of.Size(), off, n)
 	r.buf = make([]byte, 0, min(chunk, r.end-off))
 	return r, nil
 }
