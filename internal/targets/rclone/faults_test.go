@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"math/rand/v2"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"github.com/backupd/backupd/internal/targets"
+	"github.com/backupd/backupd/internal/targets/targetstest"
 	"github.com/backupd/backupd/internal/testenv"
 )
 
@@ -35,22 +35,6 @@ mkdir ` + dir + `/once 2>/dev/null && FIRST=true
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 }
 
-func data(size int) []byte {
-	b := make([]byte, size)
-	_, _ = rand.NewChaCha8([32]byte{1}).Read(b) // never fails
-	return b
-}
-
-func read(t *testing.T, s *Store, key string) ([]byte, error) {
-	t.Helper()
-	r, err := s.Get(t.Context(), key, 0, -1)
-	if err != nil {
-		return nil, err
-	}
-	got, err := io.ReadAll(r)
-	return got, errors.Join(err, r.Close())
-}
-
 func TestReadingThatBreaksOff(t *testing.T) {
 	for name, c := range map[string]struct {
 		script string
@@ -64,10 +48,10 @@ func TestReadingThatBreaksOff(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			configure(t)
 			dir := t.TempDir()
-			want := data(300_000)
+			want := targetstest.Random(300_000)
 			write(t, filepath.Join(dir, "key"), string(want))
 			disturb(t, "cat", c.script)
-			got, err := read(t, openAt(t, dir), "key")
+			got, err := targetstest.Read(t, openAt(t, dir), "key")
 			if !errors.Is(err, c.want) || !bytes.Equal(got, want[:len(got)]) || err == nil && len(got) != len(want) {
 				t.Errorf("read %d bytes, %v, want %v", len(got), err, c.want)
 			}
@@ -91,7 +75,7 @@ func TestPutsThatFail(t *testing.T) {
 			dir := t.TempDir()
 			disturb(t, c.command, c.script)
 			s := openAt(t, dir)
-			err := s.Put(t.Context(), "key", bytes.NewReader(data(1<<20)))
+			err := s.Put(t.Context(), "key", bytes.NewReader(targetstest.Random(1<<20)))
 			if err == nil || !strings.Contains(err.Error(), c.want) || errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("put: %v, want %q", err, c.want)
 			}
@@ -112,7 +96,7 @@ func TestAMoveThatFailsWhenItIsDone(t *testing.T) {
 	if err := s.Put(t.Context(), "key", strings.NewReader("content")); err != nil {
 		t.Error(err)
 	}
-	if got, err := read(t, s, "key"); err != nil || string(got) != "content" {
+	if got, err := targetstest.Read(t, s, "key"); err != nil || string(got) != "content" {
 		t.Errorf("get: %q, %v", got, err)
 	}
 }
@@ -188,7 +172,7 @@ func TestWhatKeepsATargetFromBeingUsed(t *testing.T) {
 func TestACloseBeforeTheEnd(t *testing.T) {
 	configure(t)
 	dir := t.TempDir()
-	write(t, filepath.Join(dir, "key"), string(data(4<<20)))
+	write(t, filepath.Join(dir, "key"), string(targetstest.Random(4<<20)))
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	r, err := openAt(t, dir).Get(ctx, "key", 0, -1)

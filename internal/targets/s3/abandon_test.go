@@ -14,6 +14,7 @@ import (
 
 	"github.com/backupd/backupd/internal/targets"
 	"github.com/backupd/backupd/internal/targets/s3/s3test"
+	"github.com/backupd/backupd/internal/targets/targetstest"
 )
 
 // begin leaves an upload with one part, as somebody who is killed does.
@@ -25,7 +26,7 @@ func begin(t *testing.T, s *Store, key string) {
 		t.Fatal(err)
 	}
 	u.id = out.UploadId
-	if err := u.send(t.Context(), &part{number: 1}, data(1000)); err != nil {
+	if err := u.send(t.Context(), &part{number: 1}, targetstest.Random(1000)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -50,7 +51,7 @@ func TestAbandonGivesUpItsOwnAlone(t *testing.T) {
 	for _, key := range []string{"web1/app/1.tar", "web1/app/1.tar", "web1/app/2.tar", "web1/app/video.mp4", "web1/app2/1.tar", "web2/app/1.tar"} {
 		begin(t, s, key)
 	}
-	if err := s.Put(t.Context(), "web1/app/3.tar", bytes.NewReader(data(1000))); err != nil {
+	if err := s.Put(t.Context(), "web1/app/3.tar", bytes.NewReader(targetstest.Random(1000))); err != nil {
 		t.Fatal(err)
 	}
 	mine := func(key string) bool { return strings.HasSuffix(key, ".tar") }
@@ -63,7 +64,7 @@ func TestAbandonGivesUpItsOwnAlone(t *testing.T) {
 	if got := begun(t, s); !slices.Equal(got, left) {
 		t.Errorf("there are uploads of %q, want %q", got, left)
 	}
-	if got, err := read(t, s, "web1/app/3.tar"); err != nil || len(got) != 1000 {
+	if got, err := targetstest.Read(t, s, "web1/app/3.tar"); err != nil || len(got) != 1000 {
 		t.Errorf("get what was put meanwhile: %d bytes, %v", len(got), err)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -20,22 +19,6 @@ import (
 )
 
 const always = 1 << 30
-
-func data(size int) []byte {
-	b := make([]byte, size)
-	_, _ = rand.NewChaCha8([32]byte{1}).Read(b) // never fails
-	return b
-}
-
-func read(t *testing.T, s *Store, key string) ([]byte, error) {
-	t.Helper()
-	r, err := s.Get(t.Context(), key, 0, -1)
-	if err != nil {
-		return nil, err
-	}
-	got, err := io.ReadAll(r)
-	return got, errors.Join(err, r.Close())
-}
 
 // TestWhatPassesByItself puts a small and a large object while each kind of request fails, and wants them to arrive.
 func TestWhatPassesByItself(t *testing.T) {
@@ -56,11 +39,11 @@ func TestWhatPassesByItself(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s, _ := through(t, server, rules...)
 			for key, size := range map[string]int{"small": 200_000, "large": targetstest.Large} {
-				want := data(size)
+				want := targetstest.Random(size)
 				if err := s.Put(t.Context(), key, bytes.NewReader(want)); err != nil {
 					t.Errorf("put %s: %v", key, err)
 				}
-				if got, err := read(t, s, key); err != nil || !bytes.Equal(got, want) {
+				if got, err := targetstest.Read(t, s, key); err != nil || !bytes.Equal(got, want) {
 					t.Errorf("get %s: %d bytes, %v, want the %d that were put", key, len(got), err, size)
 				}
 			}
@@ -87,12 +70,12 @@ func TestWhatDoesNotPass(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s, f := through(t, server, rules...)
 			for _, size := range []int{10, targetstest.Large} {
-				err := s.Put(t.Context(), "key", bytes.NewReader(data(size)))
+				err := s.Put(t.Context(), "key", bytes.NewReader(targetstest.Random(size)))
 				if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "s3:PutObject") {
 					t.Errorf("put %d bytes: %v, want fs.ErrPermission and what is needed", size, err)
 				}
 			}
-			if _, err := read(t, s, "key"); !errors.Is(err, fs.ErrNotExist) {
+			if _, err := targetstest.Read(t, s, "key"); !errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("get: %v, want fs.ErrNotExist", err)
 			}
 			if f.count("create") > 0 && f.count("part") > 0 && f.count("abort") == 0 {
@@ -105,7 +88,7 @@ func TestWhatDoesNotPass(t *testing.T) {
 func TestAnUploadThatCannotBeAbortedIsToldOf(t *testing.T) {
 	server := s3test.Start(t)
 	s, _ := through(t, server, rule{"complete", always, refuse(403, "AccessDenied")}, rule{"abort", 1, refuse(400, "Odd")})
-	err := s.Put(t.Context(), "key", bytes.NewReader(data(targetstest.Large)))
+	err := s.Put(t.Context(), "key", bytes.NewReader(targetstest.Random(targetstest.Large)))
 	if err == nil || !strings.Contains(err.Error(), "abort upload of") {
 		t.Errorf("put: %v, want it to tell of the upload", err)
 	}
@@ -141,12 +124,12 @@ func TestServerWithoutConditions(t *testing.T) {
 	s, _ := through(t, server, rule{"put", always, refuseCondition}, rule{"complete", always, refuseCondition})
 	for _, size := range []int{10, targetstest.Large, 20} {
 		key := "key" + string(rune('0'+size%10)) // two keys, one of them twice
-		err := s.Put(t.Context(), key, bytes.NewReader(data(size)))
+		err := s.Put(t.Context(), key, bytes.NewReader(targetstest.Random(size)))
 		if want := size == 20; errors.Is(err, fs.ErrExist) != want || err != nil && !want {
 			t.Errorf("put %d bytes to %s: %v", size, key, err)
 		}
 	}
-	if got, err := read(t, s, "key0"); err != nil || len(got) != 10 {
+	if got, err := targetstest.Read(t, s, "key0"); err != nil || len(got) != 10 {
 		t.Errorf("get: %d bytes, %v, want what was put first", len(got), err)
 	}
 	if refusals != 1 {
@@ -167,7 +150,7 @@ func TestServerThatKnowsConditionsAndNotSomethingElse(t *testing.T) {
 
 func TestAnObjectIsReadWholeOrNotAtAll(t *testing.T) {
 	server := s3test.Start(t)
-	content := data(200_000)
+	content := targetstest.Random(200_000)
 	for name, c := range map[string]struct {
 		rule rule
 		want error // nil for any
@@ -183,7 +166,7 @@ func TestAnObjectIsReadWholeOrNotAtAll(t *testing.T) {
 			if err := s.Put(t.Context(), "key", bytes.NewReader(content)); err != nil {
 				t.Fatal(err)
 			}
-			_, err := read(t, s, "key")
+			_, err := targetstest.Read(t, s, "key")
 			if err == nil || c.want != nil && !errors.Is(err, c.want) {
 				t.Errorf("read: %v, want an error (%v)", err, c.want)
 			}
@@ -194,7 +177,7 @@ func TestAnObjectIsReadWholeOrNotAtAll(t *testing.T) {
 func TestAnObjectThatChangesWhileItIsRead(t *testing.T) {
 	server := s3test.Start(t)
 	s, _ := through(t, server, rule{"get", 1, cutOff(1000)})
-	if err := s.Put(t.Context(), "key", bytes.NewReader(data(200_000))); err != nil {
+	if err := s.Put(t.Context(), "key", bytes.NewReader(targetstest.Random(200_000))); err != nil {
 		t.Fatal(err)
 	}
 	r, err := s.Get(t.Context(), "key", 0, -1)
@@ -206,7 +189,7 @@ func TestAnObjectThatChangesWhileItIsRead(t *testing.T) {
 	if err := errors.Join(err, s.Put(t.Context(), "key", strings.NewReader(strings.Repeat("x", 200_000)))); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := io.ReadAll(r); err == nil || errors.Is(err, fs.ErrExist) || !bytes.Equal(got, data(200_000)[:len(got)]) {
+	if got, err := io.ReadAll(r); err == nil || errors.Is(err, fs.ErrExist) || !bytes.Equal(got, targetstest.Random(200_000)[:len(got)]) {
 		t.Errorf("read %d bytes, %v: want an error, and nothing of the second object", len(got), err)
 	}
 }
@@ -265,7 +248,7 @@ func TestAContextThatEndsTooLate(t *testing.T) {
 	if err := s.Put(ctx, "key", strings.NewReader("content")); err != nil {
 		t.Errorf("put: %v", err)
 	}
-	if got, err := read(t, s, "key"); err != nil || string(got) != "content" {
+	if got, err := targetstest.Read(t, s, "key"); err != nil || string(got) != "content" {
 		t.Errorf("get: %q, %v", got, err)
 	}
 }

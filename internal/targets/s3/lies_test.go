@@ -69,18 +69,18 @@ func TestSuccessThatIsNone(t *testing.T) {
 			for _, size := range []int{200_000, targetstest.Large} {
 				s, _ := throughWith(t, server, c.parameters, rule{"put", 1, c.do}, rule{"complete", 1, c.do})
 				key := fmt.Sprintf("key-%d", size)
-				err := s.Put(t.Context(), key, bytes.NewReader(data(size)))
+				err := s.Put(t.Context(), key, bytes.NewReader(targetstest.Random(size)))
 				if err == nil || !strings.Contains(err.Error(), c.want) {
 					t.Errorf("put %d bytes: %v, want it to speak of %q", size, err, c.want)
 				}
 				if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) {
 					t.Errorf("put %d bytes: %v, want an error that is not taken for another", size, err)
 				}
-				if _, err := read(t, s, key); !errors.Is(err, fs.ErrNotExist) {
+				if _, err := targetstest.Read(t, s, key); !errors.Is(err, fs.ErrNotExist) {
 					t.Errorf("get what was not stored: %v, want fs.ErrNotExist", err)
 				}
 				// It passes: the next one is believed.
-				if err := s.Put(t.Context(), key, bytes.NewReader(data(size))); err != nil {
+				if err := s.Put(t.Context(), key, bytes.NewReader(targetstest.Random(size))); err != nil {
 					t.Errorf("put again: %v", err)
 				}
 			}
@@ -158,7 +158,7 @@ func TestWhatCannotBeAskedForIsNotStored(t *testing.T) {
 	if err := s.Put(t.Context(), "key", strings.NewReader("x")); !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("put: %v, want fs.ErrPermission", err)
 	}
-	if _, err := read(t, s, "key"); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := targetstest.Read(t, s, "key"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("get: %v, want fs.ErrNotExist", err)
 	}
 }

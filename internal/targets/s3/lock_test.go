@@ -44,7 +44,7 @@ func TestLockedObjectsAreKept(t *testing.T) {
 		if err := s.Check(t.Context()); err != nil {
 			t.Error(err)
 		}
-		if err := s.Put(t.Context(), "key", bytes.NewReader(data(size))); err != nil {
+		if err := s.Put(t.Context(), "key", bytes.NewReader(targetstest.Random(size))); err != nil {
 			t.Fatal(err)
 		}
 		until := time.Now().AddDate(0, 0, 30).UTC()
@@ -57,7 +57,7 @@ func TestLockedObjectsAreKept(t *testing.T) {
 		if err := s.Delete(t.Context(), "key"); !errors.As(err, new(targets.Kept)) {
 			t.Errorf("delete: %v, want it to be kept", err)
 		}
-		if got, err := read(t, s, "key"); err != nil || !bytes.Equal(got, data(size)) {
+		if got, err := targetstest.Read(t, s, "key"); err != nil || !bytes.Equal(got, targetstest.Random(size)) {
 			t.Errorf("get: %d bytes, %v, want what was put", len(got), err)
 		}
 	}
@@ -114,7 +114,7 @@ func TestVersionsOfOthersStay(t *testing.T) {
 	if n := versions(t, s); n != 2 {
 		t.Errorf("%d versions are there, want the object and the mark that it is deleted", n)
 	}
-	if _, err := read(t, s, "key"); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := targetstest.Read(t, s, "key"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("get: %v", err)
 	}
 }
@@ -158,7 +158,7 @@ func TestSettingsAreSent(t *testing.T) {
 	s, _ := throughWith(t, server, "&storage-class=STANDARD_IA&sse=aws:kms&kms-key=alias/b",
 		rule{"put", 1, note}, rule{"create", 1, note}, rule{"head", always, encrypted})
 	for key, size := range map[string]int{"small": 10, "large": targetstest.Large} {
-		if err := s.Put(t.Context(), key, bytes.NewReader(data(size))); err != nil {
+		if err := s.Put(t.Context(), key, bytes.NewReader(targetstest.Random(size))); err != nil {
 			t.Error(err)
 		}
 	}
@@ -183,7 +183,7 @@ func TestServerThatDoesNotEncrypt(t *testing.T) {
 	if err := s.Put(t.Context(), "key", strings.NewReader("x")); err == nil || !strings.Contains(err.Error(), "without sse=AES256") {
 		t.Errorf("put: %v, want it to say that it is not encrypted", err)
 	}
-	if _, err := read(t, s, "key"); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := targetstest.Read(t, s, "key"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("get: %v, want fs.ErrNotExist", err)
 	}
 }

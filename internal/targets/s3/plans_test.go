@@ -17,6 +17,7 @@ import (
 	"github.com/backupd/backupd/internal/catalog"
 	"github.com/backupd/backupd/internal/snapshot"
 	"github.com/backupd/backupd/internal/targets/s3/s3test"
+	"github.com/backupd/backupd/internal/targets/targetstest"
 )
 
 var (
@@ -101,7 +102,7 @@ func (p plan) carryOut(t *testing.T) (committed, unreadable int) {
 
 // same reads an archive and compares it.
 func same(t *testing.T, s *Store, found catalog.Snapshot, want []byte) error {
-	got, err := read(t, s, found.Ref().Key(found.Archives[0].Kind()))
+	got, err := targetstest.Read(t, s, found.Ref().Key(found.Archives[0].Kind()))
 	if err == nil && !bytes.Equal(got, want) {
 		err = fmt.Errorf("its archive has %d bytes, other than the %d that were put", len(got), len(want))
 	}

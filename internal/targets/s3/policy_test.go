@@ -73,10 +73,10 @@ func TestTheFewestRights(t *testing.T) {
 		t.Error(err)
 	}
 	for key, size := range map[string]int{"small": 10, "large": targetstest.Large} {
-		if err := s.Put(t.Context(), key, bytes.NewReader(data(size))); err != nil {
+		if err := s.Put(t.Context(), key, bytes.NewReader(targetstest.Random(size))); err != nil {
 			t.Error(err)
 		}
-		if got, err := read(t, s, key); err != nil || !bytes.Equal(got, data(size)) {
+		if got, err := targetstest.Read(t, s, key); err != nil || !bytes.Equal(got, targetstest.Random(size)) {
 			t.Errorf("get %s: %d bytes, %v", key, len(got), err)
 		}
 	}
@@ -102,7 +102,7 @@ func TestTheFewestRightsWithLocks(t *testing.T) {
 		t.Error(err)
 	}
 	for key, size := range map[string]int{"small": 10, "large": targetstest.Large} {
-		if err := s.Put(t.Context(), key, bytes.NewReader(data(size))); err != nil {
+		if err := s.Put(t.Context(), key, bytes.NewReader(targetstest.Random(size))); err != nil {
 			t.Error(err)
 		}
 		if err := s.Delete(t.Context(), key); !errors.As(err, new(targets.Kept)) || !strings.Contains(err.Error(), "locked until") {

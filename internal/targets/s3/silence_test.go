@@ -100,15 +100,15 @@ func TestConnectionsThatFallSilentAreMadeAgain(t *testing.T) {
 	server := s3test.Start(t)
 	server.Bucket("bucket")
 	there := openAt(t, server.URL("bucket"))
-	if err := there.Put(t.Context(), "there", bytes.NewReader(data(targetstest.Large))); err != nil {
+	if err := there.Put(t.Context(), "there", bytes.NewReader(targetstest.Random(targetstest.Large))); err != nil {
 		t.Fatal(err)
 	}
 	put := func(key string, size int) func(*Store) error {
-		return func(s *Store) error { return s.Put(t.Context(), key, bytes.NewReader(data(size))) }
+		return func(s *Store) error { return s.Put(t.Context(), key, bytes.NewReader(targetstest.Random(size))) }
 	}
 	get := func(s *Store) error {
-		got, err := read(t, s, "there")
-		if err == nil && !bytes.Equal(got, data(targetstest.Large)) {
+		got, err := targetstest.Read(t, s, "there")
+		if err == nil && !bytes.Equal(got, targetstest.Random(targetstest.Large)) {
 			return errors.New("other bytes came")
 		}
 		return err
@@ -167,7 +167,7 @@ func TestAServerThatIsSilentForGoodIsGivenUp(t *testing.T) {
 		t.Errorf("it took %s", took)
 	}
 	s, _ = behindHoles(t, server, "bucket", p, always, 1<<20, forever)
-	if err := s.Put(t.Context(), "large", bytes.NewReader(data(targetstest.Large))); err == nil || !strings.Contains(err.Error(), "has taken nothing for 200ms") {
+	if err := s.Put(t.Context(), "large", bytes.NewReader(targetstest.Random(targetstest.Large))); err == nil || !strings.Contains(err.Error(), "has taken nothing for 200ms") {
 		t.Errorf("put: %v, want it to say that the server takes nothing", err)
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -114,22 +113,6 @@ func (a *line) carry(t *testing.T, client net.Conn) {
 	g.Wait()
 }
 
-func data(size int) []byte {
-	b := make([]byte, size)
-	_, _ = rand.NewChaCha8([32]byte{1}).Read(b) // never fails
-	return b
-}
-
-func read(t *testing.T, s *Store, key string) ([]byte, error) {
-	t.Helper()
-	r, err := s.Get(t.Context(), key, 0, -1)
-	if err != nil {
-		return nil, err
-	}
-	got, err := io.ReadAll(r)
-	return got, errors.Join(err, r.Close())
-}
-
 func TestALineThatBreaks(t *testing.T) {
 	server := sftptest.Start(t)
 	for name, silent := range map[string]bool{"off": false, "and says nothing": true} {
@@ -137,7 +120,7 @@ func TestALineThatBreaks(t *testing.T) {
 			dir, line := t.TempDir(), newLine(t, server)
 			line.silent = silent
 			s := checked(t, openAt(t, server.URLAt(line.address, dir+"/target")))
-			want := data(targetstest.Large)
+			want := targetstest.Random(targetstest.Large)
 			s.drop(s.latest)
 			line.breaksAfter(9_000_000, 2_000_000, 100_000, 8_000_000)
 			if err := s.Put(t.Context(), "a/key", bytes.NewReader(want)); err != nil {
@@ -145,7 +128,7 @@ func TestALineThatBreaks(t *testing.T) {
 			}
 			s.drop(s.latest)
 			line.breaksAfter(9_000_000, 2_000_000, 100_000, 8_000_000)
-			if got, err := read(t, s, "a/key"); err != nil || !bytes.Equal(got, want) {
+			if got, err := targetstest.Read(t, s, "a/key"); err != nil || !bytes.Equal(got, want) {
 				t.Errorf("got %d bytes, %v, want the %d that were put", len(got), err, len(want))
 			}
 			wantNoPartials(t, dir)
@@ -166,7 +149,7 @@ func TestPutTellsTheTruthWhereverTheLineBreaks(t *testing.T) {
 		key := fmt.Sprintf("a/%d", budget)
 		err := s.Put(t.Context(), key, strings.NewReader("content"))
 		line.breaksAfter()
-		got, getErr := read(t, s, key)
+		got, getErr := targetstest.Read(t, s, key)
 		switch {
 		case err == nil:
 			done++
@@ -189,12 +172,12 @@ func TestAServerThatIsGone(t *testing.T) {
 	s := checked(t, openAt(t, server.URLAt(line.address, dir+"/target")))
 	s.drop(s.latest)
 	line.breaksAfter(1_000_000, 0, 0, 0, 0, 0, 0, 0, 0, 0)
-	err := s.Put(t.Context(), "key", bytes.NewReader(data(8<<20)))
+	err := s.Put(t.Context(), "key", bytes.NewReader(targetstest.Random(8<<20)))
 	if err == nil || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) || !strings.Contains(err.Error(), line.address) {
 		t.Errorf("put: %v, want an error that names the server", err)
 	}
 	line.breaksAfter()
-	if _, err := read(t, s, "key"); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := targetstest.Read(t, s, "key"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("get: %v, want fs.ErrNotExist", err)
 	}
 }
@@ -215,10 +198,10 @@ func TestAContextThatEndsOnASilentLine(t *testing.T) {
 	checked(t, s)
 	s.drop(s.latest)
 	line.breaksAfter(1_000_000)
-	if err := s.Put(ctx, "key", bytes.NewReader(data(targetstest.Large))); !errors.Is(err, why) {
+	if err := s.Put(ctx, "key", bytes.NewReader(targetstest.Random(targetstest.Large))); !errors.Is(err, why) {
 		t.Errorf("put: %v, want %v", err, why)
 	}
-	if _, err := read(t, s, "key"); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := targetstest.Read(t, s, "key"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("get: %v, want fs.ErrNotExist", err)
 	}
 	wantNoPartials(t, dir)
@@ -246,21 +229,28 @@ func TestATargetFolderThatIsGone(t *testing.T) {
 	}
 }
 
-func TestAnObjectThatIsCutWhileItIsRead(t *testing.T) {
-	server := sftptest.Start(t)
-	dir := t.TempDir()
-	s := checked(t, openAt(t, server.URL(dir+"/target")))
-	if err := s.Put(t.Context(), "key", bytes.NewReader(data(3*chunk))); err != nil {
+// begun gives an object of three chunks of which the first bytes have been read.
+func begun(t *testing.T, s *Store) io.Reader {
+	t.Helper()
+	if err := s.Put(t.Context(), "key", bytes.NewReader(targetstest.Random(3*chunk))); err != nil {
 		t.Fatal(err)
 	}
 	r, err := s.Get(t.Context(), "key", 0, -1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Close()
+	t.Cleanup(func() { _ = r.Close() })
 	if _, err := io.ReadFull(r, make([]byte, 10)); err != nil {
 		t.Fatal(err)
 	}
+	return r
+}
+
+func TestAnObjectThatIsCutWhileItIsRead(t *testing.T) {
+	server := sftptest.Start(t)
+	dir := t.TempDir()
+	s := checked(t, openAt(t, server.URL(dir+"/target")))
+	r := begun(t, s)
 	if err := os.Truncate(filepath.Join(dir, "target", "key"), chunk+1); err != nil {
 		t.Fatal(err)
 	}
@@ -274,19 +264,9 @@ func TestAnObjectThatChangesWhileItIsRead(t *testing.T) {
 	server := sftptest.Start(t)
 	dir := t.TempDir()
 	s := checked(t, openAt(t, server.URL(dir+"/target")))
-	if err := s.Put(t.Context(), "key", bytes.NewReader(data(3*chunk))); err != nil {
-		t.Fatal(err)
-	}
-	r, err := s.Get(t.Context(), "key", 0, -1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	if _, err := io.ReadFull(r, make([]byte, 10)); err != nil {
-		t.Fatal(err)
-	}
+	r := begun(t, s)
 	file := filepath.Join(dir, "target", "key")
-	err = os.Remove(file)
+	err := os.Remove(file)
 	if err := errors.Join(err, os.WriteFile(file, make([]byte, 3*chunk+1), 0o600)); err != nil {
 		t.Fatal(err)
 	}
@@ -317,7 +297,7 @@ func TestWhatOthersPutThere(t *testing.T) {
 		t.Errorf("listed %q", keys)
 	}
 	for _, key := range []string{"folder", "pipe"} {
-		if _, err := read(t, s, key); !errors.Is(err, fs.ErrNotExist) {
+		if _, err := targetstest.Read(t, s, key); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("get %s: %v, want fs.ErrNotExist", key, err)
 		}
 	}

@@ -57,7 +57,7 @@ func wantAt(t *testing.T, d targets.Draft, data []byte, off, n int) {
 
 // readWhileWritten writes enough for what is far behind to be on the disk alone.
 func readWhileWritten(t *testing.T, s DraftStore) {
-	d, data := begin(t, s, "a/b"), random(4*Large)
+	d, data := begin(t, s, "a/b"), Random(4*Large)
 	for off, step := 0, len(data)/7+1; off < len(data); off += step {
 		end := min(off+step, len(data))
 		write(t, d, data[off:end])

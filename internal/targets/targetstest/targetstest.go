@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -55,7 +54,7 @@ func Run(t *testing.T, open func(t *testing.T) targets.Store, lacks ...string) {
 
 func comesBack(t *testing.T, s targets.Store) {
 	for name, size := range map[string]int{"empty": 0, "one": 1, "some": 100_000, "part": 8 << 20, "large": Large} {
-		data := random(size)
+		data := Random(size)
 		// Halves, so that the store cannot count on full reads.
 		put(t, s, "host/volume/"+name, iotest.HalfReader(bytes.NewReader(data)))
 		if got := get(t, s, "host/volume/"+name, 0, -1); !bytes.Equal(got, data) {
@@ -150,7 +149,7 @@ func noKey(t *testing.T, s targets.Store) {
 
 func neverReplaces(t *testing.T, s targets.Store) {
 	putString(t, s, "a/b", "first")
-	for name, second := range map[string][]byte{"small": []byte("second"), "large": random(Large), "empty": nil} {
+	for name, second := range map[string][]byte{"small": []byte("second"), "large": Random(Large), "empty": nil} {
 		if err := s.Put(t.Context(), "a/b", bytes.NewReader(second)); !errors.Is(err, fs.ErrExist) {
 			t.Errorf("put again, %s: %v, want fs.ErrExist", name, err)
 		}
@@ -184,7 +183,7 @@ func oneWins(t *testing.T, s targets.Store) {
 func failingReader(t *testing.T, s targets.Store) {
 	broken := errors.New("broken")
 	for _, size := range []int{0, 10, 8 << 20, Large} {
-		r := io.MultiReader(bytes.NewReader(random(size)), iotest.ErrReader(broken))
+		r := io.MultiReader(bytes.NewReader(Random(size)), iotest.ErrReader(broken))
 		if err := s.Put(t.Context(), "a/b", r); !errors.Is(err, broken) {
 			t.Errorf("a reader broken after %d bytes: %v", size, err)
 		}
@@ -196,7 +195,7 @@ func failingReader(t *testing.T, s targets.Store) {
 func endingContext(t *testing.T, s targets.Store) {
 	for _, size := range []int{10, 8 << 20, Large} {
 		ctx, cancel := context.WithCancel(t.Context())
-		r := io.MultiReader(bytes.NewReader(random(size)), callReader(cancel), neverEnding{})
+		r := io.MultiReader(bytes.NewReader(Random(size)), callReader(cancel), neverEnding{})
 		if err := s.Put(ctx, "a/b", r); !errors.Is(err, context.Canceled) {
 			t.Errorf("cancelled after %d bytes: %v", size, err)
 		}
@@ -348,13 +347,6 @@ func get(t *testing.T, s targets.Store, key string, off, n int64) []byte {
 	if err := errors.Join(err, r.Close()); err != nil {
 		t.Fatal(err)
 	}
-	return data
-}
-
-// random is the same for the same size.
-func random(size int) []byte {
-	data := make([]byte, size)
-	_, _ = rand.NewChaCha8([32]byte{byte(size)}).Read(data) // never fails
 	return data
 }
 
