@@ -110,10 +110,11 @@ func (a *app) open(ctx context.Context) error {
 	a.keys = seal.KeysIn(cfg.Identity, ask)
 	boundMemory(cfg.Parallel, len(cfg.Targets))
 	for _, t := range cfg.Targets {
-		if err := checkTarget(t.URL); err != nil {
+		target, err := a.openTarget(t)
+		if err != nil {
 			return usagef("BACKUPD_TARGETS: target %s: %w", t.Name, err)
 		}
-		a.targets = append(a.targets, a.openTarget(t))
+		a.targets = append(a.targets, target)
 	}
 	return nil
 }

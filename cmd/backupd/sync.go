@@ -29,10 +29,13 @@ type copyRow struct {
 	Spoiled []string `json:"spoiled,omitempty"`
 }
 
+type syncFlags struct {
+	from, to                 string
+	anyOwner, dryRun, asJSON bool
+}
+
 func newSync(std streams) *cobra.Command {
-	var limits gaps.Limits
-	var from, to string
-	var asJSON bool
+	var f syncFlags
 	c := &cobra.Command{
 		Use:     "sync [VOLUME...]",
 		GroupID: "make",
@@ -50,38 +53,40 @@ all did.`,
   backupd sync --dry-run
   backupd sync app --from local --to offsite`,
 		ValidArgsFunction: complete(std, volumeNames, 0),
-		RunE: withApp(std, func(ctx context.Context, a *app, args []string) error {
-			var err error
-			if limits.From, err = a.targetNamed(from); err != nil {
-				return err
-			}
-			if limits.To, err = a.targetNamed(to); err != nil {
-				return err
-			}
-			_, volumes, err := a.chosen(ctx, args)
-			if err != nil {
-				return err
-			}
-			copies, err := a.sync(ctx, volumes, limits)
-			if asJSON {
-				err = errors.Join(err, writeJSON(std.out, "copies", copyRows(copies, limits.DryRun)))
-			} else {
-				err = errors.Join(err, printCopies(std, copies, limits.DryRun))
-			}
-			return errors.Join(err, uncopied(copies))
-		}),
+		RunE:              withApp(std, func(ctx context.Context, a *app, args []string) error { return a.runSync(ctx, args, f) }),
 	}
-	c.Flags().StringVar(&from, "from", "", "copy only from this target")
-	c.Flags().StringVar(&to, "to", "", "fill only this target")
-	c.Flags().BoolVar(&limits.AnyOwner, "any-owner", false, "also what another backupd has made under this host's name")
-	c.Flags().BoolVar(&limits.DryRun, "dry-run", false, "show what would be copied, and copy nothing")
-	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
+	c.Flags().StringVar(&f.from, "from", "", "copy only from this target")
+	c.Flags().StringVar(&f.to, "to", "", "fill only this target")
+	c.Flags().BoolVar(&f.anyOwner, "any-owner", false, "also what another backupd has made under this host's name")
+	c.Flags().BoolVar(&f.dryRun, "dry-run", false, "show what would be copied, and copy nothing")
+	c.Flags().BoolVar(&f.asJSON, "json", false, "print one JSON document")
 	for _, flag := range []string{"from", "to"} {
 		if err := c.RegisterFlagCompletionFunc(flag, complete(std, targetNames, 0)); err != nil {
 			panic(err) // no such flag
 		}
 	}
 	return c
+}
+
+func (a *app) runSync(ctx context.Context, args []string, f syncFlags) (err error) {
+	limits := gaps.Limits{AnyOwner: f.anyOwner, DryRun: f.dryRun}
+	if limits.From, err = a.targetNamed(f.from); err != nil {
+		return err
+	}
+	if limits.To, err = a.targetNamed(f.to); err != nil {
+		return err
+	}
+	_, volumes, err := a.chosen(ctx, args)
+	if err != nil {
+		return err
+	}
+	copies, err := a.sync(ctx, volumes, limits)
+	if f.asJSON {
+		err = errors.Join(err, writeJSON(a.std.out, "copies", copyRows(copies, f.dryRun)))
+	} else {
+		err = errors.Join(err, printCopies(a.std, copies, f.dryRun))
+	}
+	return errors.Join(err, uncopied(copies))
 }
 
 // targetNamed gives the name if there is a target of it, and none for no name.

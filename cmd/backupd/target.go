@@ -19,39 +19,39 @@ import (
 	"github.com/backupd/backupd/internal/targets/sftp"
 )
 
-// checkTarget says what is wrong with a target's URL by itself.
-func checkTarget(u *url.URL) error {
-	switch u.Scheme {
-	case "s3":
-		return s3.CheckURL(u)
-	case "rclone":
-		return rclone.CheckURL(u)
-	case "sftp":
-		return sftp.CheckURL(u)
-	}
-	return nil
+// kindOfTarget is what is done with URLs of one scheme.
+type kindOfTarget struct {
+	check func(u *url.URL) error // says what is wrong with one by itself; nil where package config sees it all
+	open  func(ctx context.Context, a *app, u *url.URL) (targets.Store, error)
 }
 
-// openTarget lists the kinds of target that exist.
-func (a *app) openTarget(t config.Target) backup.Target {
-	store := targets.Lazy(func(ctx context.Context) (targets.Store, error) {
-		switch t.URL.Scheme {
-		case "file":
-			return local.Open(t.URL.Path)
-		case "s3":
-			return s3.Open(ctx, t.URL, s3.Options{Log: a.log, Now: a.now})
-		case "rclone":
-			return rclone.Open(t.URL)
-		case "sftp":
-			return sftp.Open(t.URL)
+// kindsOfTarget are those that package config lets pass.
+var kindsOfTarget = map[string]kindOfTarget{
+	"file": {nil, func(_ context.Context, _ *app, u *url.URL) (targets.Store, error) { return local.Open(u.Path) }},
+	"s3": {s3.CheckURL, func(ctx context.Context, a *app, u *url.URL) (targets.Store, error) {
+		return s3.Open(ctx, u, s3.Options{Log: a.log, Now: a.now})
+	}},
+	"rclone": {rclone.CheckURL, func(_ context.Context, _ *app, u *url.URL) (targets.Store, error) { return rclone.Open(u) }},
+	"sftp":   {sftp.CheckURL, func(_ context.Context, _ *app, u *url.URL) (targets.Store, error) { return sftp.Open(u) }},
+}
+
+// openTarget fails for what is wrong with the URL by itself. The place is looked for when it is needed.
+func (a *app) openTarget(t config.Target) (backup.Target, error) {
+	kind, known := kindsOfTarget[t.URL.Scheme]
+	if !known {
+		return backup.Target{}, fmt.Errorf("there is no kind of target %q", t.URL.Scheme)
+	}
+	if kind.check != nil {
+		if err := kind.check(t.URL); err != nil {
+			return backup.Target{}, err
 		}
-		return nil, fmt.Errorf("target %s: there is no kind of target %q", t.Name, t.URL.Scheme)
-	})
+	}
+	store := targets.Lazy(func(ctx context.Context) (targets.Store, error) { return kind.open(ctx, a, t.URL) })
 	return backup.Target{
 		Name:    t.Name,
 		Check:   store.Check,
 		Catalog: catalog.New(store, a.cache(t), a.host).WithKeys(a.keys),
-	}
+	}, nil
 }
 
 // cache keeps the manifests of a target that is not on this host. It is named after the target's address, so that another target
