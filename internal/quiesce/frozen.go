@@ -9,11 +9,11 @@ import (
 	"github.com/backupd/backupd/internal/engine"
 )
 
-// An engine that is killed while it pauses a container, and comes back with live restore, takes it for running and cannot be told
-// otherwise (20.10 with runc 1.1). To pause it again is refused then, which is how it shows. Any other is paused by that, for a moment.
-
 // probe finds out whether a container that the engine calls running does, and restarts one that is frozen. Nothing else thaws it, and to its
 // program that is a crash.
+//
+// An engine that is killed while it pauses a container, and comes back with live restore, takes it for running and cannot be told
+// otherwise (20.10 with runc 1.1). To pause it again is refused then, which is how it shows. Any other is paused by that, for a moment.
 func (h *Hold) probe(ctx context.Context, t *held, c engine.Container) (done bool, err error) {
 	err = h.pauseAgain(ctx, c.ID)
 	switch {

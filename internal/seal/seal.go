@@ -21,5 +21,4 @@ func damaged(format string, args ...any) error {
 }
 
 // Setting is the variable that names the file with private keys, for errors.
-
 const Setting = "BACKUPD_AGE_IDENTITY"

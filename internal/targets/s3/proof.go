@@ -138,5 +138,5 @@ func (p proof) check(want content, there *s3.HeadObjectOutput) error {
 	case sum == "":
 		return fmt.Errorf("no %s checksum of it to tell: %s", p, p.instead())
 	}
-	return fmt.Errorf("other bytes than were sent: the %s checksum of its are %s, and was %s", p, sum, want.sum)
+	return fmt.Errorf("other bytes than were sent: their %s checksum is %s, and was %s", p, sum, want.sum)
 }
