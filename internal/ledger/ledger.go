@@ -55,7 +55,7 @@ func Open(stateDir string, entropy io.Reader) (l *Ledger, aside, err error) {
 		}
 		err := l.refresh()
 		if errors.Is(err, errDamaged) {
-			aside, err = l.setAside(err)
+			aside, err = l.setAside(l.path(), err)
 		}
 		return err
 	})
@@ -153,32 +153,36 @@ func (l *Ledger) refresh() error {
 }
 
 func read(path string, info fs.FileInfo) (State, error) {
-	if !info.Mode().IsRegular() {
-		return State{}, fmt.Errorf("%w: it is not a regular file", errDamaged)
-	}
-	if info.Size() > maxSize {
-		return State{}, fmt.Errorf("%w: it has %d bytes, and no ledger more than %d", errDamaged, info.Size(), int64(maxSize))
-	}
-	data, err := os.ReadFile(path)
+	data, err := readRegular(path, info, maxSize)
 	if err != nil {
 		return State{}, err
 	}
 	return decode(data)
 }
 
-// setAside moves a damaged ledger out of the way, and tells the world.
-func (l *Ledger) setAside(damage error) (aside, err error) {
+func readRegular(path string, info fs.FileInfo, most int64) ([]byte, error) {
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%w: it is not a regular file", errDamaged)
+	}
+	if info.Size() > most {
+		return nil, fmt.Errorf("%w: it has %d bytes, and no ledger more than %d", errDamaged, info.Size(), most)
+	}
+	return os.ReadFile(path)
+}
+
+// setAside moves a damaged file out of the way, and tells the world.
+func (l *Ledger) setAside(path string, damage error) (aside, err error) {
 	for n := 1; ; n++ {
-		bad := fmt.Sprintf("%s.bad-%d", l.path(), n)
+		bad := fmt.Sprintf("%s.bad-%d", path, n)
 		if _, err := os.Lstat(bad); err == nil {
 			continue
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
-		if err := os.Rename(l.path(), bad); err != nil {
+		if err := os.Rename(path, bad); err != nil {
 			return nil, err
 		}
-		return fmt.Errorf("%s: %w; it is now %s, and a new one begins", l.path(), damage, bad), durable.SyncDir(l.dir)
+		return fmt.Errorf("%s: %w; it is now %s, and a new one begins", path, damage, bad), durable.SyncDir(filepath.Dir(path))
 	}
 }
 

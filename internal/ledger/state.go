@@ -22,6 +22,16 @@ var errDamaged = errors.New("no ledger that can be read")
 // State is what is remembered.
 type State struct {
 	Volumes map[string]Volume // by name
+	Verify  Round
+}
+
+// Round is what is remembered of reading back what is stored.
+type Round struct {
+	Since time.Time `json:"since,omitzero"` // it was first due to be done by itself
+	Began time.Time `json:"began,omitzero"` // the last round
+	Ended time.Time `json:"ended,omitzero"` // a round, and when it has come to its end the last one
+	Last  time.Time `json:"last,omitzero"`  // when the last go at a round ended or was begun
+	Goes  int       `json:"goes,omitempty"` // at the last round, since it got on
 }
 
 // Volume is what is remembered of one volume.
@@ -131,7 +141,7 @@ func clip(text string, most int) string {
 }
 
 func (s State) clone() State {
-	c := State{Volumes: make(map[string]Volume, len(s.Volumes))}
+	c := State{Volumes: make(map[string]Volume, len(s.Volumes)), Verify: s.Verify}
 	for name, v := range s.Volumes {
 		if v.Labels != nil {
 			labels := make(map[string]map[string]string, len(v.Labels))
@@ -150,10 +160,11 @@ func (s State) clone() State {
 type file struct {
 	Version int               `json:"version"`
 	Volumes map[string]Volume `json:"volumes"`
+	Verify  Round             `json:"verify,omitzero"`
 }
 
 func (s State) encode() ([]byte, error) {
-	f := file{Version: version, Volumes: make(map[string]Volume, len(s.Volumes))}
+	f := file{Version: version, Volumes: make(map[string]Volume, len(s.Volumes)), Verify: s.Verify}
 	for name, v := range s.Volumes {
 		f.Volumes[snapshot.Escape(name)] = v
 	}
@@ -179,7 +190,10 @@ func decode(data []byte) (State, error) {
 	case f.Version < 1:
 		return State{}, fmt.Errorf("%w: it has no version", errDamaged)
 	}
-	s := State{Volumes: make(map[string]Volume, len(f.Volumes))}
+	if f.Verify.Goes < 0 {
+		return State{}, fmt.Errorf("%w: %d goes at a round", errDamaged, f.Verify.Goes)
+	}
+	s := State{Volumes: make(map[string]Volume, len(f.Volumes)), Verify: f.Verify}
 	for escaped, v := range f.Volumes {
 		name, err := snapshot.Unescape(escaped)
 		if err != nil || v.Failures < 0 {
