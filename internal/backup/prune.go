@@ -35,7 +35,7 @@ func (p Pruner) Verdicts(ctx context.Context, t Target, volume string, keep rete
 func (p Pruner) decide(keep retention.Policy, all []catalog.Snapshot) []retention.Verdict {
 	snapshots := make([]retention.Snapshot, len(all))
 	for i, s := range all {
-		snapshots[i] = retention.Snapshot{ID: s.ID, Taken: s.Taken, Good: s.Good(), Pinned: s.Pinned}
+		snapshots[i] = retention.Snapshot{ID: s.ID, Taken: s.Taken, Good: s.Good(), Pinned: s.Pinned, Damaged: s.Proof.Damaged != ""}
 	}
 	return retention.Decide(keep, snapshots, p.Now(), p.Zone)
 }

@@ -29,6 +29,7 @@ type Catalog struct {
 	cache targets.Store // of manifests, which never change; nil for none
 	host  string
 	keys  *seal.Keys // to encrypted archives; nil for none
+	found Found
 }
 
 // New gives the catalog of a host. The cache, if not nil, is the catalog's own: it belongs to this one store.
@@ -43,6 +44,17 @@ func (c *Catalog) WithKeys(keys *seal.Keys) *Catalog {
 	return &with
 }
 
+// Found gives what was found when snapshots of a volume were last read back from the store. An error says that it cannot be known which of
+// them are damaged.
+type Found func(host, volume string) (map[snapshot.ID]snapshot.Proof, error)
+
+// WithFound gives the same catalog, whose listings tell what was found.
+func (c *Catalog) WithFound(found Found) *Catalog {
+	with := *c
+	with.found = found
+	return &with
+}
+
 // Host is the host whose snapshots these are.
 func (c *Catalog) Host() string { return c.host }
 
@@ -50,7 +62,11 @@ func (c *Catalog) Host() string { return c.host }
 type Snapshot struct {
 	snapshot.Manifest
 	Pinned bool
+	Proof  snapshot.Proof // what was found when it was last read back
 }
+
+// Good tells whether the snapshot counts, for retention and as "latest": its manifest says so, and it is not known to be damaged.
+func (s Snapshot) Good() bool { return s.Proof.Damaged == "" && s.Manifest.Good() }
 
 // Unreadable is a manifest that is there and cannot be read or believed.
 type Unreadable struct {
@@ -70,12 +86,13 @@ type Listing struct {
 	Snapshots  []Snapshot
 	Unreadable []Unreadable
 	Loose      []Loose
+	Unknown    []error // of which volumes it cannot be known what is damaged, and why
 }
 
-// Err tells of all manifests that could not be read. Who removes something must not go on when it is not nil, since what an
-// unreadable manifest needs is unknown.
+// Err tells of all manifests that could not be read, and of what else is not known. Who removes something must not go on when it is not
+// nil, since what an unreadable manifest needs is unknown, as is what still opens.
 func (l Listing) Err() error {
-	var errs []error
+	errs := slices.Clone(l.Unknown)
 	for _, u := range l.Unreadable {
 		errs = append(errs, fmt.Errorf("volume %q: %w", u.Ref.Volume, u.Err))
 	}
@@ -151,7 +168,35 @@ func (c *Catalog) list(ctx context.Context, prefix string) (Listing, error) {
 			l.Unreadable = append(l.Unreadable, Unreadable{Ref: ref, Err: failed[i]})
 		}
 	}
+	c.mark(&l)
 	return l, nil
+}
+
+// mark puts into a listing what was found before. The snapshots of a volume come one after the other.
+func (c *Catalog) mark(l *Listing) {
+	if c.found == nil {
+		return
+	}
+	var found map[snapshot.ID]snapshot.Proof
+	for i := range l.Snapshots {
+		s := &l.Snapshots[i]
+		if i == 0 || s.Volume != l.Snapshots[i-1].Volume {
+			var err error
+			if found, err = c.found(s.Host, s.Volume); err != nil {
+				l.Unknown = append(l.Unknown, err)
+			}
+		}
+		s.Proof = found[s.ID]
+	}
+}
+
+// There tells whether the store itself still has the manifest of a snapshot.
+func (c *Catalog) There(ctx context.Context, ref snapshot.Ref) (bool, error) {
+	_, _, err := fetch(ctx, c.store, ref)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 func byVolumeAndTime(a, b snapshot.Ref) int {

@@ -3,8 +3,11 @@ package catalog
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/backupd/backupd/internal/archive"
 )
 
 // When says which snapshot of a volume is meant: the newest good one, the one with an id, or the newest good one not after a moment.
@@ -107,6 +110,9 @@ func (w When) Pick(snapshots []Snapshot) (Snapshot, error) {
 		return *best, nil
 	case len(snapshots) == 0:
 		return Snapshot{}, fmt.Errorf("there is no snapshot")
+	case w.at.IsZero() && slices.ContainsFunc(snapshots, func(s Snapshot) bool { return s.Proof.Damaged != "" }):
+		return Snapshot{}, fmt.Errorf("none of the %d snapshots is good, as verifying found that the %w: name one by its id to use it all the same",
+			len(snapshots), archive.ErrDamaged)
 	case w.at.IsZero():
 		return Snapshot{}, fmt.Errorf("none of the %d snapshots is good: name one by its id to use it all the same", len(snapshots))
 	default:
@@ -114,13 +120,14 @@ func (w When) Pick(snapshots []Snapshot) (Snapshot, error) {
 	}
 }
 
-// Find gives the one snapshot whose id begins with prefix. The same snapshot on several targets counts as one.
+// Find gives the one snapshot whose id begins with prefix. The same snapshot on several targets counts as one: the first that is
+// good, if any is.
 func Find(snapshots []Snapshot, prefix string) (Snapshot, error) {
 	var found *Snapshot
 	for i, s := range snapshots {
 		switch {
 		case !strings.HasPrefix(string(s.ID), prefix):
-		case found == nil:
+		case found == nil || found.Ref() == s.Ref() && !found.Good() && s.Good():
 			found = &snapshots[i]
 		case found.Ref() != s.Ref():
 			return Snapshot{}, fmt.Errorf("%q could be %s of volume %q or %s of volume %q: give more of the id",

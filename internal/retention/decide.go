@@ -16,8 +16,10 @@ const Skew = 5 * time.Minute
 type Snapshot struct {
 	ID     snapshot.ID
 	Taken  time.Time
-	Good   bool // as still as was asked for (see snapshot.Manifest.Good)
+	Good   bool // as still as was asked for (see snapshot.Manifest.Good), and not damaged
 	Pinned bool
+
+	Damaged bool // its archive did not verify when it was last read back
 }
 
 // Verdict is whether a snapshot stays, and why or why not.
@@ -30,8 +32,9 @@ type Verdict struct {
 // Decide judges all snapshots of one volume on one target, and gives the verdicts newest first.
 //
 // Whatever the policy, these stay: the newest good snapshot; those that are pinned; those dated in the future; and the newest of
-// those that are not good, until there is a newer good one. No rule counts what is pinned, not good or dated in the future, so
-// that it takes no place from what would have stayed without it.
+// those that are not good, until there is a newer good one; and those that are damaged, until somebody removes them, or they prove to be
+// whole after all: a disk, or a machine's memory, that has read wrongly must not cost what is stored. No rule counts what is pinned, not
+// good, damaged or dated in the future, so that it takes no place from what would have stayed without it.
 //
 // Nothing depends on now except what is in the future: long after the last run, or by a clock that is far ahead, the same stays.
 // Days, weeks, months and years are those of zone's clock; of the hour that it repeats in autumn both count.
@@ -74,6 +77,8 @@ func (j *judge) judge(s Snapshot) (keep []string, drop string) {
 		keep = append(keep, "pinned")
 	}
 	switch {
+	case s.Damaged:
+		return append(keep, "damaged: it counts for nothing, and stays for somebody to look at"), ""
 	case inFuture(s, j.now):
 		return append(keep, "dated in the future"), ""
 	case s.Good:

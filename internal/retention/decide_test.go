@@ -15,12 +15,12 @@ import (
 
 var now = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC) // a Friday
 
-// snaps reads snapshots from words such as "2026-11-20T10:00:00Z" with marks after it: ! not good, * pinned. A day alone is its noon.
+// snaps reads snapshots from words such as "2026-11-20T10:00:00Z" with marks after it: ! not good, ? damaged, * pinned. A day alone is its noon.
 func snaps(t *testing.T, words string) []retention.Snapshot {
 	t.Helper()
 	var all []retention.Snapshot
 	for i, word := range strings.Fields(words) {
-		when := strings.TrimRight(word, "!*")
+		when := strings.TrimRight(word, "!?*")
 		taken, err := time.Parse(time.RFC3339, when)
 		if err != nil {
 			taken, err = time.Parse(time.DateOnly, when)
@@ -32,8 +32,10 @@ func snaps(t *testing.T, words string) []retention.Snapshot {
 		all = append(all, retention.Snapshot{
 			ID:     snapshot.ID(fmt.Sprintf("%s-%08x", taken.UTC().Format("20060102T150405Z"), i)),
 			Taken:  taken,
-			Good:   !strings.Contains(word, "!"),
+			Good:   !strings.ContainsAny(word, "!?"),
 			Pinned: strings.Contains(word, "*"),
+
+			Damaged: strings.Contains(word, "?"),
 		})
 	}
 	return all
@@ -80,6 +82,9 @@ func TestDecide(t *testing.T) {
 		"not good, only the newest":              {"last=9 within=9d", "", "2026-11-17 2026-11-18! 2026-11-19!", "2026-11-19! 2026-11-17"},
 		"never a good one":                       {"last=9", "", "2026-11-17! 2026-11-18! 2026-11-19!", "2026-11-19!"},
 		"not good but pinned stays":              {"last=1", "", "2026-11-16!* 2026-11-17 2026-11-18! 2026-11-19!*", "2026-11-19!* 2026-11-18! 2026-11-17 2026-11-16!*"},
+		"damaged stays and takes no place":       {"last=1", "", "2026-11-16 2026-11-17 2026-11-18? 2026-11-19?", "2026-11-19? 2026-11-18? 2026-11-17"},
+		"damaged long ago stays":                 {"last=1", "", "2026-11-01? 2026-11-17 2026-11-18", "2026-11-18 2026-11-01?"},
+		"damaged lets no bad one go":             {"last=1", "", "2026-11-16 2026-11-17! 2026-11-18?", "2026-11-18? 2026-11-17! 2026-11-16"},
 		"taken at one moment, by id":             {"last=1", "", "2026-11-19 2026-11-19 2026-11-18", "2026-11-19"},
 		"a year's silence takes nothing":         {"last=1 within=3d", "", "2025-11-01 2025-11-02 2025-11-03", "2025-11-03 2025-11-02 2025-11-01"},
 		"seven days and four weeks":              {"daily=7 weekly=4", "", everyDay("2026-10-01", 50), "2026-11-19 2026-11-18 2026-11-17 2026-11-16 2026-11-15 2026-11-14 2026-11-13 2026-11-08 2026-11-01"},

@@ -26,6 +26,9 @@ func drawSnapshots(t *rapid.T) []retention.Snapshot {
 			Good:   rapid.IntRange(0, 3).Draw(t, "good") > 0,
 			Pinned: rapid.IntRange(0, 7).Draw(t, "pinned") == 0,
 		})
+		if s := &all[i]; rapid.IntRange(0, 7).Draw(t, "damaged") == 0 {
+			s.Good, s.Damaged = false, true
+		}
 	}
 	return all
 }
@@ -68,11 +71,11 @@ func obvious(p retention.Policy, s retention.Snapshot, snaps []retention.Snapsho
 	}
 	some := func(f func(o retention.Snapshot) bool) bool { return slices.ContainsFunc(snaps, f) }
 
-	if p.All || s.Pinned || !past(s) {
+	if p.All || s.Pinned || !past(s) || s.Damaged {
 		return true
 	}
 	if !s.Good {
-		return !some(func(o retention.Snapshot) bool { return past(o) && newer(o, s) && (o.Good || !o.Pinned) })
+		return !some(func(o retention.Snapshot) bool { return past(o) && newer(o, s) && (o.Good || !o.Pinned) && !o.Damaged })
 	}
 	if !some(func(o retention.Snapshot) bool { return o.Good && past(o) && newer(o, s) }) {
 		return true
@@ -138,7 +141,7 @@ func TestWhateverThePolicy(t *testing.T) {
 		var newestGood *retention.Verdict
 		for _, v := range retention.Decide(p, snaps, now, zone) {
 			ahead := v.Taken.After(now.Add(retention.Skew))
-			if !v.Keep && (ahead || v.Pinned || p.All) {
+			if !v.Keep && (ahead || v.Pinned || p.All || v.Damaged) {
 				t.Errorf("%+v should stay", v)
 			}
 			if v.Good && !ahead && newestGood == nil {

@@ -64,9 +64,11 @@ func check(verdicts []Verdict, now time.Time) error {
 			return fmt.Errorf("two verdicts about snapshot %s", v.ID)
 		case v.Pinned && !v.Keep:
 			return fmt.Errorf("verdict against snapshot %s, which is pinned", v.ID)
+		case v.Damaged && !v.Keep:
+			return fmt.Errorf("verdict against snapshot %s, which is damaged", v.ID)
 		case inFuture(v.Snapshot, now) && !v.Keep:
 			return fmt.Errorf("verdict against snapshot %s, which is dated in the future", v.ID)
-		case v.Good && !inFuture(v.Snapshot, now) && (newest == nil || newestFirst(v.Snapshot, newest.Snapshot) < 0):
+		case v.Good && !v.Damaged && !inFuture(v.Snapshot, now) && (newest == nil || newestFirst(v.Snapshot, newest.Snapshot) < 0):
 			newest = &verdicts[i]
 		}
 		ids[v.ID] = true
