@@ -37,13 +37,15 @@ type snapshotRow struct {
 	Pinned      bool           `json:"pinned"`
 	Suspect     string         `json:"suspect,omitempty"`
 	Encrypted   bool           `json:"encrypted,omitempty"`
+	Verified    time.Time      `json:"verified,omitzero"` // when it was last read back
+	Damaged     string         `json:"damaged,omitempty"` // what was wrong with it then
 }
 
 func row(s stored) snapshotRow {
 	return snapshotRow{
 		ID: s.ID, Volume: s.Volume, Host: s.Host, Target: s.target.Name, Taken: s.Taken, Bytes: s.Contents.Bytes,
 		StoredBytes: s.StoredBytes(), Entries: s.Contents.Entries, Grade: s.Grade, HeldMS: s.HeldMS(), Good: s.Good(),
-		Pinned: s.Pinned, Suspect: s.Suspect, Encrypted: s.Encrypted(),
+		Pinned: s.Pinned, Suspect: s.Suspect, Encrypted: s.Encrypted(), Verified: s.Proof.At, Damaged: s.Proof.Damaged,
 	}
 }
 
@@ -65,7 +67,8 @@ GRADE says how still the data was while it was read:
   fuzzy    data may have moved, though it was to be held
 
 An asterisk marks a snapshot that does not count: retention does not rely on it,
-and "latest" does not mean it. "backupd show" tells more of each.`,
+and "latest" does not mean it. TARGETS says on which of them it is DAMAGED, by what
+was found when it was last read back. "backupd show" tells more of each.`,
 		Example: `  backupd list
   backupd list app
   backupd list --json app | jq -r '.snapshots[-1].id'`,
@@ -113,19 +116,31 @@ func printSnapshots(std streams, all []stored, now time.Time) error {
 	t := newTable(std.out, "SNAPSHOT", "VOLUME", "AGE", "SIZE", "GRADE", "HELD", "TARGETS") // fits 80 columns, as a rule
 	for _, ref := range order {
 		s := copies[ref][0]
-		t.row(string(s.ID), s.Volume, age(s.Taken, now), short(s.Contents.Bytes), graded(s.Manifest),
+		t.row(string(s.ID), s.Volume, age(s.Taken, now), short(s.Contents.Bytes), gradedCopies(copies[ref]),
 			held(s.HeldMS()), places(copies[ref]))
 	}
 	return t.flush()
 }
 
-// places names the targets that have a snapshot, and those on which it is pinned.
+// gradedCopies is a grade for people, of a snapshot that counts when it does on any target.
+func gradedCopies(copies []stored) string {
+	word := graded(copies[0].Manifest)
+	if copies[0].Manifest.Good() && !slices.ContainsFunc(copies, func(s stored) bool { return s.Good() }) {
+		word += "*"
+	}
+	return word
+}
+
+// places names the targets that have a snapshot, those on which it is pinned, and those on which it is damaged.
 func places(copies []stored) string {
 	var words []string
 	for _, s := range copies {
 		word := s.target.Name
 		if s.Pinned {
 			word += "(pinned)"
+		}
+		if s.Proof.Damaged != "" {
+			word += "(DAMAGED)"
 		}
 		words = append(words, word)
 	}
@@ -205,7 +220,8 @@ func newShow(std streams) *cobra.Command {
 		Short:   "Print the manifest of a snapshot",
 		Long: `Print the manifest of a snapshot, as it is stored: JSON with its identity, the
 moment that the data is of, how still it was held, sizes and digests, and what
-it takes to make the volume again.
+it takes to make the volume again. What was found wrong with it when it was last
+read back is told beside that, on stderr.
 
 SNAPSHOT is an id, or the beginning of one that is unique.`,
 		Example:           `  backupd show 20261123T030000Z-5f0c2a9e`,
@@ -221,7 +237,25 @@ SNAPSHOT is an id, or the beginning of one that is unique.`,
 				return err
 			}
 			_, err = std.out.Write(data)
+			for _, s := range found {
+				printDamage(std, s)
+			}
 			return err
 		}),
+	}
+}
+
+// printDamage tells what was wrong with a snapshot when it was last read back.
+func printDamage(std streams, s stored) {
+	p := s.Proof
+	if p.Damaged == "" {
+		return
+	}
+	fmt.Fprintf(std.err, "DAMAGED on %s, as of %s: %s\n", s.target.Name, moment(p.At), printable(p.Damaged))
+	for _, path := range p.Paths {
+		fmt.Fprintf(std.err, "  hits %s\n", printable(path))
+	}
+	if more := p.Hits - int64(len(p.Paths)); more > 0 {
+		fmt.Fprintf(std.err, "  and %d more\n", more)
 	}
 }

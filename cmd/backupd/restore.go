@@ -150,7 +150,7 @@ func (a *app) restore(ctx context.Context, arg string, f restoreFlags) error {
 	}, locked...)
 }
 
-// choose gives the snapshot that is meant, from the first target that has it.
+// choose gives the snapshot that is meant, from the first target that has it, and where it counts if it does anywhere.
 func (a *app) choose(ctx context.Context, volume string, when catalog.When, from string) (stored, error) {
 	if from != "" {
 		t, err := a.target(from)
@@ -171,7 +171,7 @@ func (a *app) choose(ctx context.Context, volume string, when catalog.When, from
 	if listErr != nil {
 		a.log.Warn("not every snapshot could be looked at", "err", listErr)
 	}
-	i := slices.IndexFunc(all, func(s stored) bool { return s.Ref() == picked.Ref() })
+	i := slices.IndexFunc(all, func(s stored) bool { return s.Ref() == picked.Ref() && s.Good() == picked.Good() })
 	return all[i], nil
 }
 

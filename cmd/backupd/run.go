@@ -23,8 +23,9 @@ schedule, until a signal ends it.
 
 A run that was missed while the daemon was down is made up once; one that failed
 is tried again a few times, with growing pauses. A target that missed a snapshot
-which another one has is filled from that; nothing is read again. The first SIGTERM or Ctrl-C
-lets go of containers and abandons uploads cleanly; a second ends at once.
+which another one has is filled from that; nothing is read again. What is stored
+is read back and checked on a schedule of its own (BACKUPD_VERIFY), beside and
+after backups. The first SIGTERM or Ctrl-C lets go of containers and abandons uploads cleanly; a second ends at once.
 
 There is one daemon for a state directory (BACKUPD_STATE_DIR). Other commands may
 be used while it runs.`,
@@ -54,8 +55,8 @@ be used while it runs.`,
 			a.log.Info("daemon started", "version", version, "host", a.host, "state", a.cfg.StateDir)
 			defer a.log.Info("daemon stopped")
 			return daemon.New(daemon.Options{
-				Finder: a.finder(src), Watcher: src, Runner: runner, Filler: a.filler(a.log), Ledger: a.ledger, Host: a.host,
-				Zone: time.Local, Parallel: a.cfg.Parallel, Now: a.now, Log: a.log, AnyTarget: a.anyTarget(),
+				Finder: a.finder(src), Watcher: src, Runner: runner, Filler: a.filler(a.log), Verifier: a.verifier(), Ledger: a.ledger, Host: a.host,
+				Zone: time.Local, Parallel: a.cfg.Parallel, Now: a.now, Log: a.log, AnyTarget: a.anyTarget(), Verify: a.cfg.Verify.Spec,
 			}).Run(ctx)
 		}),
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/backupd/backupd/internal/backup"
 	"github.com/backupd/backupd/internal/catalog"
 	"github.com/backupd/backupd/internal/config"
+	"github.com/backupd/backupd/internal/snapshot"
 	"github.com/backupd/backupd/internal/targets"
 	"github.com/backupd/backupd/internal/targets/local"
 	"github.com/backupd/backupd/internal/targets/rclone"
@@ -50,8 +51,16 @@ func (a *app) openTarget(t config.Target) (backup.Target, error) {
 	return backup.Target{
 		Name:    t.Name,
 		Check:   store.Check,
-		Catalog: catalog.New(store, a.cache(t), a.host).WithKeys(a.keys),
+		Catalog: catalog.New(store, a.cache(t), a.host).WithKeys(a.keys).WithFound(a.found(t.Name)),
 	}, nil
+}
+
+// found tells of a target what is remembered of verifying.
+func (a *app) found(target string) catalog.Found {
+	return func(host, volume string) (map[snapshot.ID]snapshot.Proof, error) {
+		known, err := a.ledger.Proofs(host, volume)
+		return known[target], err
+	}
 }
 
 // cache keeps the manifests of a target that is not on this host. It is named after the target's address, so that another target

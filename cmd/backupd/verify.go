@@ -4,15 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/backupd/backupd/internal/archive"
-	"github.com/backupd/backupd/internal/seal"
+	"github.com/backupd/backupd/internal/catalog"
+	"github.com/backupd/backupd/internal/verify"
 )
 
 // verifyRow is a snapshot on a target in the output of verify.
@@ -21,8 +20,9 @@ type verifyRow struct {
 	Volume  string      `json:"volume"`
 	Target  string      `json:"target"`
 	Sound   bool        `json:"sound"`
-	Unread  bool        `json:"unread"` // it could not be looked at, so that nothing bad is known of it
-	Bytes   int64       `json:"bytes"`  // of tar that was read; of what is stored, when it is locked
+	Unread  bool        `json:"unread"`         // it could not be looked at, so that nothing bad is known of it
+	Gone    bool        `json:"gone,omitempty"` // it was removed while it was read
+	Bytes   int64       `json:"bytes"`          // of tar that was read; of what is stored, when it is locked
 	Seconds float64     `json:"seconds"`
 	Damages []damageRow `json:"damages"`
 	Locked  string      `json:"locked,omitempty"` // why it could not be decrypted, so that only its bytes as they are stored were checked
@@ -50,6 +50,12 @@ all others can still be restored.
 
 Without arguments it takes the newest good snapshot of each volume. Of one that is
 encrypted only the bytes that are stored are checked where no key is set.
+
+What is found is remembered. A snapshot that is damaged is marked in "backupd
+list", counts for nothing, and is removed by nobody but you; once it proves to be
+sound after all it counts again. The daemon does the same by itself: see
+BACKUPD_VERIFY in "backupd help settings".
+
 Exit code 4 says that damaged data was found. A target that refuses, or that
 cannot be reached, says nothing of what is on it: that is 1, or 3 when other
 snapshots could be read and are sound.`,
@@ -94,16 +100,19 @@ func (a *app) toVerify(ctx context.Context, names, volumes []string, all bool) (
 	case all:
 		return there, unlisted
 	}
-	newest := map[string]stored{}
-	for _, s := range there { // oldest first
-		if s.Good() {
-			newest[s.Volume+"\x00"+s.target.Name] = s
+	var chosen []stored
+	for _, t := range a.targets {
+		var here []catalog.Snapshot
+		for _, s := range there {
+			if s.target.Name == t.Name {
+				here = append(here, s.Snapshot)
+			}
+		}
+		for _, s := range verify.Newest(here) {
+			chosen = append(chosen, stored{s, t})
 		}
 	}
-	var chosen []stored
-	for _, key := range slices.Sorted(maps.Keys(newest)) {
-		chosen = append(chosen, newest[key])
-	}
+	slices.SortStableFunc(chosen, func(x, y stored) int { return strings.Compare(x.Volume, y.Volume) })
 	return chosen, unlisted
 }
 
@@ -118,41 +127,30 @@ func named(there []stored, names []string, unlisted error) (chosen []stored, err
 	return chosen, unlisted
 }
 
+func (a *app) verifier() verify.Verifier {
+	return verify.Verifier{Targets: a.targets, Ledger: a.ledger, HasKey: a.cfg.Identity != "", Now: a.now}
+}
+
 // verify reads one snapshot back from one target.
 func (a *app) verify(ctx context.Context, s stored) verifyRow {
-	row := verifyRow{ID: string(s.ID), Volume: s.Volume, Target: s.target.Name, Damages: []damageRow{}}
 	bars := newBars(a.std.err)
 	defer bars.done()
 	began := a.now()
-	damages, err := a.readBack(ctx, s, func(done int64) {
-		row.Bytes = done
-		bars.update(s.Volume, done, s.Archives[0].Plain)
-	})
-	if errors.Is(err, seal.ErrLocked) && a.cfg.Identity == "" {
-		row.Locked = text(err)
-		err = s.target.Catalog.VerifyStored(ctx, s.Manifest, func(done int64) {
-			row.Bytes = done
-			bars.update(s.Volume, done, s.StoredBytes())
-		})
+	r := a.verifier().Snapshot(ctx, s.target, s.Snapshot, func(done, expected int64) { bars.update(s.Volume, done, expected) })
+	row := verifyRow{
+		ID: string(s.ID), Volume: s.Volume, Target: s.target.Name, Bytes: r.Bytes, Damages: []damageRow{}, Seconds: a.now().Sub(began).Seconds(),
+		Sound: r.Verdict == verify.Sound, Unread: r.Verdict == verify.Unread, Gone: r.Verdict == verify.Gone, Locked: text(r.Locked), Error: text(r.Err),
 	}
-	row.Seconds = a.now().Sub(began).Seconds()
-	for _, d := range damages {
+	for _, d := range r.Damages {
 		row.Damages = append(row.Damages, damageRow{Offset: d.Offset, Length: d.Length, Error: text(d.Err), Entries: d.Entries, Paths: d.Paths})
 	}
-	row.Error = text(err)
-	_, unread := errors.AsType[*archive.SourceError](err)
-	row.Unread = len(damages) == 0 && (ctx.Err() != nil || unread || errors.Is(err, seal.ErrLocked))
-	row.Sound = err == nil && len(damages) == 0
-	return row
-}
-
-func (a *app) readBack(ctx context.Context, s stored, progress func(done int64)) ([]archive.Damage, error) {
-	r, err := s.target.Catalog.Open(ctx, s.Manifest)
-	if err != nil {
-		return nil, err
+	if r.Aside != nil {
+		a.log.Error("what was known of damage is lost", "volume", s.Volume, "err", r.Aside)
 	}
-	defer r.Close()
-	return r.Verify(ctx, progress)
+	if r.Unrecorded != nil {
+		a.log.Error("what was found cannot be remembered, so that retention does not know it", "snapshot", s.ID, "target", s.target.Name, "err", r.Unrecorded)
+	}
+	return row
 }
 
 func printVerified(std streams, row verifyRow) {
@@ -160,6 +158,8 @@ func printVerified(std streams, row verifyRow) {
 	switch {
 	case row.Unread:
 		verdict = "NOT READ"
+	case row.Gone:
+		verdict = "removed"
 	case !row.Sound:
 		verdict = "DAMAGED"
 	case row.Locked != "":
@@ -202,6 +202,7 @@ func unsound(rows []verifyRow, unlisted error) error {
 	var damaged, unread []string
 	for _, r := range rows {
 		switch {
+		case r.Gone: // while it was read, as retention does: no harm
 		case r.Unread:
 			unread = append(unread, r.ID+" on "+r.Target)
 		case !r.Sound:

@@ -8,6 +8,7 @@ package config
 import (
 	"log/slog"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/backupd/backupd/internal/archive"
@@ -28,6 +29,7 @@ type Config struct {
 	Policy       Policy           `envconfig:"BACKUPD_TARGETS_POLICY" default:"all" desc:"when a run is good: its snapshot is on all of a volume's targets, or on any; what a target missed is told and filled later either way"`
 	Schedule     schedule.Spec    `envconfig:"BACKUPD_SCHEDULE" default:"@daily" desc:"when: cron with 5 or 6 fields, @daily, @every 6h; CRON_TZ=; H in a field spreads volumes"`
 	Retention    retention.Policy `envconfig:"BACKUPD_RETENTION" default:"last=3 daily=7 weekly=4 monthly=6" desc:"which snapshots stay: last= hourly= daily= weekly= monthly= yearly= within=48h, or all"`
+	Verify       Verify           `envconfig:"BACKUPD_VERIFY" default:"@weekly" desc:"when the daemon reads back what is stored and checks it: a schedule, or never"`
 	Quiesce      quiesce.Mode     `envconfig:"BACKUPD_QUIESCE" default:"pause" desc:"how containers hold still: pause, stop or none"`
 	QuiesceLimit time.Duration    `envconfig:"BACKUPD_QUIESCE_LIMIT" default:"5m" want:"a time such as 90s, 5m or 1h30m, at most 24h" desc:"longest time that containers may be held"`
 	Parallel     int              `envconfig:"BACKUPD_PARALLEL" default:"1" want:"a whole number from 1 to 64" desc:"jobs at once"`
@@ -67,6 +69,18 @@ const (
 
 // UnmarshalText reads the name of a policy.
 func (p *Policy) UnmarshalText(text []byte) error { return oneOf(p, text, All, Any) }
+
+// Verify is when what is stored is read back.
+type Verify struct{ schedule.Spec } // the zero one is never
+
+// UnmarshalText reads a schedule, or a word for never.
+func (v *Verify) UnmarshalText(text []byte) error {
+	if word := strings.TrimSpace(string(text)); word == "never" || word == "off" {
+		v.Spec = schedule.Spec{}
+		return nil
+	}
+	return v.Spec.UnmarshalText(text)
+}
 
 // LogFormat is how the log is written.
 type LogFormat string

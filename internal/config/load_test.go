@@ -63,7 +63,7 @@ func TestEverythingCanBeSet(t *testing.T) {
 	c := load(t,
 		"BACKUPD_SOURCE=dir", "BACKUPD_VOLUMES_DIR=/volumes", "BACKUPD_HOST=web 1", "BACKUPD_SCHEDULE=H 3 * * *", "BACKUPD_RETENTION=all",
 		"BACKUPD_TARGETS=nas=file:///mnt/nas, offsite=s3://bucket/a/b?endpoint=https://s3.example&region=eu-1&path-style=true",
-		"BACKUPD_TARGETS_POLICY=any",
+		"BACKUPD_TARGETS_POLICY=any", "BACKUPD_VERIFY=H 5 * * 6",
 		"BACKUPD_QUIESCE=none", "BACKUPD_QUIESCE_LIMIT=90s", "BACKUPD_PARALLEL=4", "BACKUPD_COMPRESSION=better", "BACKUPD_READ_LIMIT=100MiB",
 		"BACKUPD_SPOOL_LIMIT=1.5GB", "BACKUPD_STATE_DIR=/state", "BACKUPD_OVERRIDES=/etc/overrides", "BACKUPD_LOG_LEVEL=debug", "BACKUPD_LOG_FORMAT=json",
 		"BACKUPD_AGE_RECIPIENTS=age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p", "BACKUPD_AGE_IDENTITY=/etc/key")
@@ -82,9 +82,24 @@ func TestEverythingCanBeSet(t *testing.T) {
 	if u := c.Targets[1].URL; u.Host != "bucket" || u.Path != "/a/b" || u.Query().Get("endpoint") != "https://s3.example" {
 		t.Errorf("the second target is %s", u)
 	}
+	if got := c.Verify.String(); got != "H 5 * * 6" {
+		t.Errorf("verifying is scheduled %q", got)
+	}
 	for _, v := range Variables() {
 		if !c.IsSet(v.Name) {
 			t.Errorf("%s is not set here: this test should set all there are", v.Name)
+		}
+	}
+}
+
+func TestVerifyingCanBeTurnedOff(t *testing.T) {
+	for value, want := range map[string]string{"": "@weekly", "never": "", "off": "", "@daily": "@daily"} {
+		var environ []string
+		if value != "" {
+			environ = []string{"BACKUPD_VERIFY=" + value}
+		}
+		if got := load(t, environ...).Verify.String(); got != want {
+			t.Errorf("%q is %q, want %q", value, got, want)
 		}
 	}
 }
@@ -145,8 +160,8 @@ func TestBadSettings(t *testing.T) {
 		"unknown file":     {"BACKUPD_TARGET_FILE=x", "BACKUPD_TARGET_FILE is unknown: did you mean BACKUPD_TARGETS_FILE?"},
 		"like nothing":     {"BACKUPD_XYZZY=x", "BACKUPD_XYZZY is unknown: the prefix BACKUPD_ is for the settings of backupd alone"},
 		"prefix alone":     {"BACKUPD_=x", "BACKUPD_ is unknown: the prefix BACKUPD_ is for the settings of backupd alone"},
-		"later":            {"BACKUPD_VERIFY=@weekly", "BACKUPD_VERIFY is not supported by this version: leave it out"},
-		"later, in a file": {"BACKUPD_VERIFY_FILE=/x", "BACKUPD_VERIFY is not supported by this version: leave it out"},
+		"later":            {"BACKUPD_FULL=7d", "BACKUPD_FULL is not supported by this version: leave it out"},
+		"later, in a file": {"BACKUPD_FULL_FILE=/x", "BACKUPD_FULL is not supported by this version: leave it out"},
 		"like later":       {"BACKUPD_FUL=x", "BACKUPD_FUL is unknown: did you mean BACKUPD_FULL?"},
 		"source":           {"BACKUPD_SOURCE=podman", `BACKUPD_SOURCE: "podman" is unknown: choose one of [docker dir]`},
 		"no key":           {"BACKUPD_AGE_RECIPIENTS=hunter2", "BACKUPD_AGE_RECIPIENTS: key 1 of the list: it is no public key: write age1..., as age-keygen prints it, or the line of an SSH key's .pub file"},

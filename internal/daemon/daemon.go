@@ -1,5 +1,5 @@
 // Package daemon keeps volumes backed up while nobody looks: it follows the engine, runs what is due, makes up once what was missed, tries
-// again what failed, has targets filled that missed something, and remembers all of it across restarts.
+// again what failed, has targets filled that missed something and what is stored read back, and remembers all of it across restarts.
 //
 // It decides when; packages plan and backup decide what and how.
 package daemon
@@ -9,6 +9,7 @@ import (
 	"iter"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -35,12 +36,13 @@ type Runner interface {
 	Run(ctx context.Context, job plan.Job) []backup.Result
 }
 
-// Options are what a Daemon works with. All are needed but the last.
+// Options are what a Daemon works with. All are needed but the last two.
 type Options struct {
 	Finder   Finder
 	Watcher  Watcher
 	Runner   Runner
 	Filler   Filler
+	Verifier Verifier
 	Ledger   *ledger.Ledger
 	Host     string         // spreads the load of schedules with "H"
 	Zone     *time.Location // that schedules without a zone of their own are in
@@ -48,7 +50,8 @@ type Options struct {
 	Now      func() time.Time
 	Log      *slog.Logger
 
-	AnyTarget bool // a run that stored on one target is good, so that the others are not hurried
+	AnyTarget bool          // a run that stored on one target is good, so that the others are not hurried
+	Verify    schedule.Spec // when what is stored is read back; the zero one is never
 }
 
 // Daemon runs jobs when they are due.
@@ -58,6 +61,8 @@ type Daemon struct {
 	jobs errgroup.Group
 
 	scan scan // of the loop alone
+
+	verifying atomic.Bool
 
 	mu      sync.Mutex
 	running map[string]bool // volumes
@@ -88,7 +93,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 func (d *Daemon) step(ctx context.Context, now time.Time) time.Time {
 	again := d.look(ctx, now)
 	if d.scan.failures > 0 {
-		return again // what is due then is made up
+		return earliest(again, d.verify(ctx, now)) // what is due then is made up; to verify takes no engine
 	}
 	jobs, filling, next := d.due(now)
 	for _, job := range jobs {
@@ -101,7 +106,7 @@ func (d *Daemon) step(ctx context.Context, now time.Time) time.Time {
 			break
 		}
 	}
-	return earliest(again, next)
+	return earliest(again, earliest(next, d.verify(ctx, now)))
 }
 
 // nudge makes the loop look again. One that is pending already is enough.

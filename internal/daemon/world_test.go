@@ -28,6 +28,7 @@ type world struct {
 	events   events
 	runner   runner
 	filler   filler
+	verifier verifier
 	any      bool
 	log      logbook
 	clock    clock
@@ -36,7 +37,7 @@ type world struct {
 func newWorld(t *testing.T, volumes ...plan.Volume) *world {
 	w := &world{t: t, began: time.Now(), state: t.TempDir(), parallel: 1}
 	w.finder.set(volumes...)
-	w.runner.world, w.filler.world = w, w
+	w.runner.world, w.filler.world, w.verifier.world = w, w, w
 	return w
 }
 
@@ -49,7 +50,7 @@ func (w *world) start() (stop func()) {
 		w.t.Fatal(err)
 	}
 	d := daemon.New(daemon.Options{
-		Finder: &w.finder, Watcher: &w.events, Runner: &w.runner, Filler: &w.filler, AnyTarget: w.any, Ledger: l, Host: "host", Zone: time.UTC,
+		Finder: &w.finder, Watcher: &w.events, Runner: &w.runner, Filler: &w.filler, Verifier: &w.verifier, Verify: w.verifier.spec, AnyTarget: w.any, Ledger: l, Host: "host", Zone: time.UTC,
 		Parallel: w.parallel, Now: w.clock.now, Log: slog.New(&w.log),
 	})
 	ctx, cancel := context.WithCancel(w.t.Context())
@@ -109,13 +110,17 @@ func (w *world) remember(change func(*ledger.State)) {
 	}
 }
 
-func (w *world) remembered() map[string]ledger.Volume {
+func (w *world) remembered() map[string]ledger.Volume { return w.view().Volumes }
+
+func (w *world) round() ledger.Round { return w.view().Verify }
+
+func (w *world) view() ledger.State {
 	w.t.Helper()
 	l, _, err := ledger.Open(w.state, rand.Reader)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return l.View().Volumes
+	return l.View()
 }
 
 // volume is one with a schedule. Containers are named by their ids and may write to it.

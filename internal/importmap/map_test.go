@@ -26,16 +26,17 @@ test
 	testenv
 
 wire
-	cmd/backupd             access archive backup catalog config daemon discovery durable engine engine/dir engine/docker folder gaps guard ledger plan quiesce remote restore retention seal snapshot spelling targets targets/local targets/rclone targets/s3 targets/sftp
+	cmd/backupd             access archive backup catalog config daemon discovery durable engine engine/dir engine/docker folder gaps guard ledger plan quiesce remote restore retention seal snapshot spelling targets targets/local targets/rclone targets/s3 targets/sftp verify
 
 run
-	daemon                  backup engine gaps ledger plan schedule
+	daemon                  backup engine gaps ledger plan schedule verify
 	restore                 access archive catalog engine folder quiesce seal snapshot
 
 flow
 	backup                  access archive catalog engine plan quiesce retention seal snapshot spool
 	discovery               engine ledger plan
 	gaps                    =backup catalog plan snapshot
+	verify                  =backup archive catalog seal snapshot
 
 plan
 	config                  =plan archive quiesce retention schedule seal snapshot spelling
