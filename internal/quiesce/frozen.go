@@ -30,6 +30,7 @@ func (h *Hold) probe(ctx context.Context, t *held, c engine.Container) (done boo
 		return false, fmt.Errorf("container %q would be deleted by a restart (--rm): %w", c.Name, err)
 	}
 	h.keeper.log.Warn("a container is restarted, as the engine froze it and has forgotten that", "container", c.Name)
+	t.ended = true
 	if err := h.keeper.eng.Stop(ctx, c.ID, 0); err != nil {
 		return false, fmt.Errorf("restart container %q, which is frozen: %w", c.Name, err)
 	}

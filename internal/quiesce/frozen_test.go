@@ -2,6 +2,7 @@ package quiesce_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -67,6 +68,26 @@ func TestAnEngineThatForgetsThatItFroze(t *testing.T) {
 			})
 		})
 	}
+}
+
+// stammering is an amnesiac that ends a container and gives no answer.
+type stammering struct{ *amnesiac }
+
+func (s stammering) Stop(ctx context.Context, id string, timeout time.Duration) error {
+	return errors.Join(s.amnesiac.Stop(ctx, id, timeout), fmt.Errorf("stop: %w", engine.ErrUnreachable))
+}
+
+func TestAFrozenContainerThatWasStoppedWithoutAnAnswerIsStarted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := stammering{&amnesiac{world: newWorld(t, container("db", writes)), id: "id-db", freezes: true}}
+		k := quiesce.New(s, quiesce.Options{Dir: s.dir, Engine: "engine", Now: time.Now})
+		if _, err := k.Hold(t.Context(), quiesce.Request{Volumes: []engine.Volume{data}, Mode: quiesce.Pause}); err == nil {
+			t.Error("it is held")
+		}
+		if got := s.states(t)["db"]; got != engine.Running {
+			t.Errorf("it is %s", got)
+		}
+	})
 }
 
 // What somebody else has frozen is theirs.

@@ -25,6 +25,9 @@ type Hold struct {
 	hooks  hooking
 	plan   Plan // of the last look
 
+	// unseen tells whether the engine may have gone down since it paused the container, and that have been the container's end.
+	unseen func(ctx context.Context, t *held) bool
+
 	limit *time.Timer
 	taken chan struct{} // closed when all are held, or letting go has to begin
 
@@ -39,6 +42,7 @@ func (k *Keeper) Hold(ctx context.Context, req Request) (Holding, error) {
 	h := &Hold{keeper: k, req: req, claims: k.claims(), diary: k.journal(), taken: make(chan struct{})}
 	h.doubts = &doubts{lost: make(chan struct{}), lenient: req.mode() == None}
 	h.watch = k.follow(ctx, req, h.doubts)
+	h.unseen = func(context.Context, *held) bool { return h.watch.broken() }
 	err := h.take(ctx)
 	close(h.taken)
 	if err != nil {

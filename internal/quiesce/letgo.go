@@ -28,7 +28,7 @@ func (t *held) remedy(c engine.Container, unseen bool, now time.Time) remedy {
 	switch {
 	case t.How == Pause && c.State == engine.Paused:
 		return unpause
-	case c.State == engine.Exited && untouched && (t.How == Stop || unseen):
+	case c.State == engine.Exited && untouched && (t.How == Stop || t.ended || unseen):
 		return start
 	case c.Active() && now.Before(t.pending):
 		return wait
@@ -104,7 +104,8 @@ func (h *Hold) giveBack(ctx context.Context, t *held) (done bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("look at container %q: %w", t.Container.Name, err)
 	}
-	switch t.remedy(c, h.watch.broken(), h.keeper.now()) {
+	unseen := t.How == Pause && c.State == engine.Exited && h.unseen(ctx, t)
+	switch t.remedy(c, unseen, h.keeper.now()) {
 	case wait:
 		return false, nil
 	case unpause:

@@ -7,12 +7,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/backupd/backupd/internal/durable"
-	"github.com/backupd/backupd/internal/engine"
 )
 
 // Pending tells whether there are journals in the folder, of holds of whichever process. It asks no engine.
@@ -101,7 +99,7 @@ func (k *Keeper) letGoOf(ctx context.Context, left left) (resumed []string, fail
 	}
 	h := &Hold{
 		keeper: k, held: left.held, hooks: hooking{begun: left.hooked, pending: left.pending}, doubts: &doubts{},
-		watch: &watch{known: make(map[string]*known), broke: k.forgotten(ctx, left.held)},
+		watch: &watch{known: make(map[string]*known)}, unseen: k.forgotten,
 	}
 	err = h.letGo(ctx)
 	for _, t := range left.held {
@@ -125,37 +123,17 @@ func (l left) ids() []string {
 	return ids
 }
 
-// forgotten tells whether the engine has gone down since it paused the containers: it keeps the last events in memory only, so it has
+// forgotten tells whether the engine has gone down since it paused the container: it keeps the last events in memory only, so it has
 // forgotten that it did. One that was too busy since is taken for the same.
-func (k *Keeper) forgotten(ctx context.Context, left []*held) bool {
+func (k *Keeper) forgotten(ctx context.Context, t *held) bool {
 	const skew, patience = time.Minute, 2 * time.Second
-	missing := make(map[string]bool)
-	since := k.now()
-	for _, t := range left {
-		if t.How == Pause {
-			missing[t.Container.ID] = true
-			since = slices.MinFunc([]time.Time{since, t.since}, time.Time.Compare)
-		}
-	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	for _, t := range left {
-		// That matters only for one that was paused and has ended.
-		if c, err := k.eng.Container(ctx, t.Container.ID); err != nil || c.State != engine.Exited {
-			delete(missing, t.Container.ID)
-		}
-	}
-	if len(missing) == 0 {
-		return false
-	}
-	for ev, err := range k.eng.Events(ctx, since.Add(-skew)) {
+	for ev, err := range k.eng.Events(ctx, t.since.Add(-skew)) {
 		if err != nil {
 			break
 		}
-		if ev.Type == "container" && ev.Action == "pause" {
-			delete(missing, ev.ID)
-		}
-		if len(missing) == 0 {
+		if ev.Type == "container" && ev.Action == "pause" && ev.ID == t.Container.ID {
 			return false
 		}
 	}

@@ -253,6 +253,31 @@ func TestRecoverStartsWhatAnEngineTookDownWithIt(t *testing.T) {
 	})
 }
 
+// One that still ran when the engine was back may yet be ended by its having gone down.
+func TestRecoverStartsWhatEndsLaterBecauseTheEngineWentDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, shop()...)
+		calls := 0
+		dies := &dying{world: w, died: func() {
+			if calls++; calls > 1 {
+				return
+			}
+			dir := w.left(t)
+			time.AfterFunc(time.Second, func() { w.do(t, "stop", "app") })
+			resumed, err := quiesce.New(&forgets{w}, quiesce.Options{Dir: dir, Engine: "engine", Now: time.Now}).Recover(t.Context())
+			must(t, err)
+			if diff := cmp.Diff([]string{"app"}, resumed); diff != "" || w.states(t)["app"] != engine.Running {
+				t.Errorf("containers: %v; resumed (-want +got):\n%s", w.states(t), diff)
+			}
+		}}
+		k := quiesce.New(dies, quiesce.Options{Dir: w.dir, Engine: "engine", Now: time.Now})
+		_, _ = k.Hold(t.Context(), quiesce.Request{Volumes: []engine.Volume{data}, Mode: quiesce.Pause}) // what a dead process gets is nobody's
+		if calls == 0 {
+			t.Error("nothing was paused")
+		}
+	})
+}
+
 // No line of a file that no hold has written is believed, and the file is kept for people to look at.
 func TestRecoverSetsAside(t *testing.T) {
 	const first = `{"format":"backupd hold 1","engine":"engine","at":"2000-01-01T00:00:00Z"}` + "\n"
@@ -387,4 +412,15 @@ type forgets struct{ *world }
 
 func (f *forgets) Events(ctx context.Context, _ time.Time) iter.Seq2[engine.Event, error] {
 	return f.world.Events(ctx, time.Now())
+}
+
+// dying is an engine as a process sees it that dies whenever it pauses something.
+type dying struct {
+	*world
+	died func()
+}
+
+func (d *dying) Pause(context.Context, string) error {
+	d.died()
+	return errDead
 }

@@ -17,6 +17,7 @@ type held struct {
 	pending time.Time     // until then, a call that got no answer may yet take effect
 	silent  bool          // the engine gave no answer to the call that held it
 	resumed bool          // by this hold
+	ended   bool          // by this hold, to be started again
 	refused int           // times that the engine answered and did not let it go
 	err     error         // of the last attempt to let it go
 }
