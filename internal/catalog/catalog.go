@@ -30,6 +30,8 @@ type Catalog struct {
 	host  string
 	keys  *seal.Keys // to encrypted archives; nil for none
 	found Found
+
+	opened func(m snapshot.Manifest) // nil for nobody to tell
 }
 
 // New gives the catalog of a host. The cache, if not nil, is the catalog's own: it belongs to this one store.
@@ -41,6 +43,13 @@ func New(store, cache targets.Store, host string) *Catalog {
 func (c *Catalog) WithKeys(keys *seal.Keys) *Catalog {
 	with := *c
 	with.keys = keys
+	return &with
+}
+
+// WithOpened gives the same catalog, which tells of each encrypted snapshot that a key has opened.
+func (c *Catalog) WithOpened(opened func(m snapshot.Manifest)) *Catalog {
+	with := *c
+	with.opened = opened
 	return &with
 }
 

@@ -56,6 +56,9 @@ func (c *Catalog) source(ctx context.Context, m snapshot.Manifest, a snapshot.Ar
 	if err != nil {
 		return nil, 0, unsealed(err)
 	}
+	if c.opened != nil {
+		c.opened(m)
+	}
 	return object.Range, object.Size(), nil
 }
 

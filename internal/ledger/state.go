@@ -23,6 +23,28 @@ var errDamaged = errors.New("no ledger that can be read")
 type State struct {
 	Volumes map[string]Volume // by name
 	Verify  Round
+	Keys    Keys
+}
+
+// Keys is what is remembered of what archives are encrypted to.
+type Keys struct {
+	Recipients string    `json:"recipients,omitempty"` // a digest of the public keys
+	Since      time.Time `json:"since,omitzero"`       // they are these
+	Opened     time.Time `json:"opened,omitzero"`      // when a private key was last seen to open what is encrypted to them
+}
+
+// EncryptsTo remembers what archives are encrypted to from now on.
+func (s *State) EncryptsTo(recipients string, now time.Time) {
+	if s.Keys.Recipients != recipients {
+		s.Keys = Keys{Recipients: recipients, Since: now.UTC()}
+	}
+}
+
+// Opens remembers that a private key has opened what was encrypted at a moment, if that was to the recipients of now.
+func (s *State) Opens(encrypted, now time.Time) {
+	if s.Keys.Recipients != "" && !encrypted.Before(s.Keys.Since.Truncate(time.Second)) {
+		s.Keys.Opened = now.UTC()
+	}
 }
 
 // Round is what is remembered of reading back what is stored.
@@ -141,7 +163,7 @@ func clip(text string, most int) string {
 }
 
 func (s State) clone() State {
-	c := State{Volumes: make(map[string]Volume, len(s.Volumes)), Verify: s.Verify}
+	c := State{Volumes: make(map[string]Volume, len(s.Volumes)), Verify: s.Verify, Keys: s.Keys}
 	for name, v := range s.Volumes {
 		if v.Labels != nil {
 			labels := make(map[string]map[string]string, len(v.Labels))
@@ -161,10 +183,11 @@ type file struct {
 	Version int               `json:"version"`
 	Volumes map[string]Volume `json:"volumes"`
 	Verify  Round             `json:"verify,omitzero"`
+	Keys    Keys              `json:"keys,omitzero"`
 }
 
 func (s State) encode() ([]byte, error) {
-	f := file{Version: version, Volumes: make(map[string]Volume, len(s.Volumes)), Verify: s.Verify}
+	f := file{Version: version, Volumes: make(map[string]Volume, len(s.Volumes)), Verify: s.Verify, Keys: s.Keys}
 	for name, v := range s.Volumes {
 		f.Volumes[snapshot.Escape(name)] = v
 	}
@@ -193,7 +216,7 @@ func decode(data []byte) (State, error) {
 	if f.Verify.Goes < 0 {
 		return State{}, fmt.Errorf("%w: %d goes at a round", errDamaged, f.Verify.Goes)
 	}
-	s := State{Volumes: make(map[string]Volume, len(f.Volumes)), Verify: f.Verify}
+	s := State{Volumes: make(map[string]Volume, len(f.Volumes)), Verify: f.Verify, Keys: f.Keys}
 	for escaped, v := range f.Volumes {
 		name, err := snapshot.Unescape(escaped)
 		if err != nil || v.Failures < 0 {

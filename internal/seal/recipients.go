@@ -1,9 +1,13 @@
 package seal
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"filippo.io/age"
@@ -11,7 +15,10 @@ import (
 )
 
 // Recipients are the public keys that archives are encrypted to: each alone opens them. The zero value is none, for no encryption.
-type Recipients struct{ keys []age.Recipient }
+type Recipients struct {
+	keys  []age.Recipient
+	texts []string // as they were written, without comments
+}
 
 // maxRecipients keeps the header of the largest keys there are within headSize.
 const maxRecipients = 32
@@ -28,6 +35,8 @@ func (r *Recipients) UnmarshalText(text []byte) error {
 			continue
 		}
 		read.keys = append(read.keys, key)
+		words := strings.Fields(entry)
+		read.texts = append(read.texts, strings.Join(words[:min(len(words), 2)], " ")) // an SSH key has a comment after it
 	}
 	if len(errs) == 0 {
 		errs = append(errs, read.check())
@@ -99,3 +108,35 @@ func (r Recipients) check() error {
 
 // None tells that nothing is encrypted.
 func (r Recipients) None() bool { return len(r.keys) == 0 }
+
+// Fingerprint tells sets of public keys apart, in whichever order they were written; "" is that of none.
+func (r Recipients) Fingerprint() string {
+	if r.None() {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(strings.Join(slices.Compact(slices.Sorted(slices.Values(r.texts))), "\n")))
+	return hex.EncodeToString(sum[:16])
+}
+
+// Opens proves, in memory, that one of the keys opens what is encrypted to the recipients. The error is ErrLocked where none does.
+func (r Recipients) Opens(keys *Keys) error {
+	const text = "what is encrypted to these comes back"
+	var sealed bytes.Buffer
+	w, err := r.Writer(&sealed)
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(w, text)
+	if err := errors.Join(err, w.Close()); err != nil {
+		return err
+	}
+	plain, err := Stream(&sealed, keys)
+	if err != nil {
+		return err
+	}
+	got, err := io.ReadAll(plain)
+	if err == nil && string(got) != text {
+		err = damaged("other bytes came back")
+	}
+	return err
+}
