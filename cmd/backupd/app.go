@@ -28,6 +28,8 @@ import (
 	"github.com/backupd/backupd/internal/quiesce"
 	"github.com/backupd/backupd/internal/restore"
 	"github.com/backupd/backupd/internal/seal"
+	"github.com/backupd/backupd/internal/snapshot"
+	"github.com/backupd/backupd/internal/targets"
 )
 
 // source is the place where volumes live: an engine, or a folder of folders.
@@ -48,6 +50,7 @@ type app struct {
 	self    string // id of the container that this program runs in
 	ledger  *ledger.Ledger
 	targets []backup.Target // in the order of the settings
+	stores  map[string]targets.Store
 	keys    *seal.Keys
 	locks   catalog.Locks
 	pruner  backup.Pruner
@@ -109,6 +112,7 @@ func (a *app) open(ctx context.Context) error {
 	}
 	a.keys = seal.KeysIn(cfg.Identity, ask)
 	boundMemory(cfg.Parallel, len(cfg.Targets))
+	a.stores = map[string]targets.Store{}
 	for _, t := range cfg.Targets {
 		target, err := a.openTarget(t)
 		if err != nil {
@@ -201,6 +205,9 @@ func (a *app) runner(src source) (*backup.Runner, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := a.encryptsTo(); err != nil {
+		a.log.Warn("what archives are encrypted to cannot be remembered", "err", err)
+	}
 	r := &backup.Runner{
 		Identity: backup.Identity{Host: a.host, Owner: a.ledger.Owner(), Program: "backupd " + version},
 		Keeper:   a.keeper(src),
@@ -222,6 +229,32 @@ func (a *app) runner(src source) (*backup.Runner, error) {
 		r.Targets[t.Name] = t
 	}
 	return r, nil
+}
+
+// encryptsTo remembers since when archives are encrypted to the recipients that are set, for what opens one to be known as a proof.
+func (a *app) encryptsTo() error {
+	if a.ledger.View().Keys.Recipients == a.cfg.Recipients.Fingerprint() {
+		return nil
+	}
+	return a.ledger.Update(func(s *ledger.State) error {
+		s.EncryptsTo(a.cfg.Recipients.Fingerprint(), a.now())
+		return nil
+	})
+}
+
+// opened remembers that a key has opened a snapshot.
+func (a *app) opened(m snapshot.Manifest) {
+	const often = time.Hour
+	if known := a.ledger.View().Keys; m.Owner != a.ledger.Owner() || a.now().Sub(known.Opened) < often {
+		return
+	}
+	err := a.ledger.Update(func(s *ledger.State) error {
+		s.Opens(m.ID.Time(), a.now())
+		return nil
+	})
+	if err != nil {
+		a.log.Warn("that a key opens what is encrypted cannot be remembered", "err", err)
+	}
 }
 
 // anyTarget tells whether a run that stored on one target is good.

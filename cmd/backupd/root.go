@@ -22,6 +22,7 @@ Label a volume, or a container that mounts it, with backupd.enable=true; then:
   backupd backup                   back up all enrolled volumes now
   backupd run                      keep doing it on schedule
   backupd list                     the snapshots
+  backupd doctor                   whether all that it takes is there, and how to mend it
   backupd restore app --in-place   bring a volume back as it was
 
 Settings come from the environment (BACKUPD_TARGETS, BACKUPD_SCHEDULE, ...): see
@@ -57,7 +58,7 @@ func newRoot(std streams) *cobra.Command {
 	)
 	root.AddCommand(
 		newRun(std), newBackup(std), newSync(std), newPlan(std), newVolumes(std),
-		newList(std), newShow(std), newLs(std), newDiff(std), newVerify(std),
+		newList(std), newShow(std), newLs(std), newDiff(std), newVerify(std), newDoctor(std),
 		newRestore(std), newCat(std), newExport(std),
 		newPin(std), newUnpin(std), newRemove(std), newPrune(std), newRecover(std), newGuard(std), newHelper(std),
 		newVersion(std), newSettingsHelp(),

@@ -13,6 +13,9 @@ import (
 	"github.com/backupd/backupd/internal/durable"
 )
 
+// daemonLock is the file in the state directory that a daemon has locked for as long as it runs.
+const daemonLock = "daemon.lock"
+
 func newRun(std streams) *cobra.Command {
 	return &cobra.Command{
 		Use:     "run",
@@ -33,7 +36,7 @@ be used while it runs.`,
   BACKUPD_SCHEDULE="H 3 * * *" BACKUPD_TARGETS=nas=file:///mnt/nas backupd run`,
 		Args: noArgs,
 		RunE: withApp(std, func(ctx context.Context, a *app, _ []string) (err error) {
-			lock, err := durable.TryLock(filepath.Join(a.cfg.StateDir, "daemon.lock"))
+			lock, err := durable.TryLock(filepath.Join(a.cfg.StateDir, daemonLock))
 			if errors.Is(err, durable.ErrLocked) {
 				return fmt.Errorf("another daemon works with the state directory %s: %w", a.cfg.StateDir, err)
 			}

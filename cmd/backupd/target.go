@@ -48,10 +48,11 @@ func (a *app) openTarget(t config.Target) (backup.Target, error) {
 		}
 	}
 	store := targets.Lazy(func(ctx context.Context) (targets.Store, error) { return kind.open(ctx, a, t.URL) })
+	a.stores[t.Name] = store
 	return backup.Target{
 		Name:    t.Name,
 		Check:   store.Check,
-		Catalog: catalog.New(store, a.cache(t), a.host).WithKeys(a.keys).WithFound(a.found(t.Name)),
+		Catalog: catalog.New(store, a.cache(t), a.host).WithKeys(a.keys).WithFound(a.found(t.Name)).WithOpened(a.opened),
 	}, nil
 }
 

@@ -149,7 +149,7 @@ func (d *Daemon) tellVerified(o verify.Outcome) {
 	if o.Unrecorded != nil {
 		d.Log.Error("what was found cannot be remembered", append(facts, "verdict", o.Verdict, "err", o.Unrecorded)...)
 	}
-	why, paths, hits := o.Why()
+	paths, hits, why := o.Why()
 	switch o.Verdict {
 	case verify.Damaged:
 		d.Log.Error("a stored snapshot is DAMAGED", append(facts, "err", why, "hits", hits, "first", paths[:min(len(paths), mostTold)],

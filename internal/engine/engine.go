@@ -29,6 +29,7 @@ type Info struct {
 	ID      string
 	Name    string // of its host
 	Version string
+	API     string // version that is spoken with it
 	Root    string // its data folder, as a path on its host
 }
 

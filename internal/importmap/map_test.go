@@ -26,10 +26,11 @@ test
 	testenv
 
 wire
-	cmd/backupd             access archive backup catalog config daemon discovery durable engine engine/dir engine/docker folder gaps guard ledger plan quiesce remote restore retention seal snapshot spelling targets targets/local targets/rclone targets/s3 targets/sftp verify
+	cmd/backupd             access archive backup catalog config daemon discovery doctor durable engine engine/dir engine/docker folder gaps guard ledger plan quiesce remote restore retention seal snapshot spelling targets targets/local targets/rclone targets/s3 targets/sftp verify
 
 run
 	daemon                  backup engine gaps ledger plan schedule verify
+	doctor                  catalog engine ledger plan retention schedule seal snapshot targets
 	restore                 access archive catalog engine folder quiesce seal snapshot
 
 flow

@@ -133,10 +133,10 @@ func (r Result) proof(at time.Time) snapshot.Proof {
 }
 
 // Why is what is wrong in a line, and what that hits.
-func (r Result) Why() (why error, paths []string, hits int64) {
+func (r Result) Why() (paths []string, hits int64, why error) {
 	if r.Verdict != Damaged {
-		return r.Err, nil, 0
+		return nil, 0, r.Err
 	}
 	p := r.proof(time.Time{})
-	return errors.New(p.Damaged), p.Paths, p.Hits
+	return p.Paths, p.Hits, errors.New(p.Damaged)
 }

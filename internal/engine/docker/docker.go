@@ -100,7 +100,7 @@ func (c *Client) Info(ctx context.Context) (engine.Info, error) {
 	if err != nil {
 		return engine.Info{}, fmt.Errorf("ask the engine about itself: %w", c.sorted(ctx, err))
 	}
-	return engine.Info{ID: info.ID, Name: info.Name, Version: info.ServerVersion, Root: info.DockerRootDir}, nil
+	return engine.Info{ID: info.ID, Name: info.Name, Version: info.ServerVersion, API: c.api.ClientVersion(), Root: info.DockerRootDir}, nil
 }
 
 // bounded gives a call some time. Its end, unlike that of the caller's own context, means that the engine cannot be reached.
