@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -41,16 +40,10 @@ func (w *world) disk(t *testing.T, name, dir string) {
 	w.target(name, func(m *memory.Store) targets.Store { return disk{s, m} })
 }
 
-// smallDisk mounts one of so many bytes.
+// smallDisk is one of so many bytes.
 func smallDisk(t *testing.T, size int) (dir string) {
 	t.Helper()
-	testenv.Root(t)
-	dir = t.TempDir()
-	if err := unix.Mount("backupd-test", dir, "tmpfs", 0, "size="+strconv.Itoa(size)); err != nil {
-		testenv.Missing(t, "the right to mount", err.Error())
-	}
-	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
-	return dir
+	return testenv.SmallDisk(t, size/testenv.Block, 1000).Dir
 }
 
 // disk is a local store some of whose calls can fail: of those, what writes archives.
