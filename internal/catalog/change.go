@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/backupd/backupd/internal/snapshot"
 	"github.com/backupd/backupd/internal/targets"
 )
@@ -60,7 +62,11 @@ func (c *Catalog) commit(ctx context.Context, m snapshot.Manifest, data []byte) 
 	if err := c.archivesThere(ctx, m); err != nil {
 		return fmt.Errorf("commit snapshot %s: %w", m.ID, err)
 	}
-	if err := c.store.Put(ctx, m.Ref().Key(snapshot.ManifestKind), bytes.NewReader(data)); err != nil {
+	err := c.store.Put(ctx, m.Ref().Key(snapshot.ManifestKind), bytes.NewReader(data))
+	if errors.Is(err, unix.ENOSPC) { // the manifest is not there for sure, and the archive would take what room there is
+		err = errors.Join(err, c.Discard(ctx, m.Ref()))
+	}
+	if err != nil {
 		return fmt.Errorf("commit snapshot %s: %w", m.ID, err)
 	}
 	return nil
