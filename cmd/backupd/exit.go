@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/backupd/backupd/internal/archive"
 )
 
@@ -73,6 +75,9 @@ func (o ofVolume) Error() string {
 func printError(w io.Writer, err error) {
 	for line := range strings.Lines(err.Error()) {
 		fmt.Fprintln(w, "backupd:", printable(strings.TrimRight(line, "\n")))
+	}
+	if errors.Is(err, unix.ENOSPC) {
+		fmt.Fprintln(w, "backupd: make room on the disk of what is named, and try again: it has no block, or no inode, left (df, df -i)")
 	}
 }
 
