@@ -136,3 +136,51 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+func TestWhatOpensIsAProofForTheRecipientsOfNow(t *testing.T) {
+	var s State
+	s.Opens(day(1), day(1)) // nothing is encrypted
+	if !s.Keys.Opened.IsZero() {
+		t.Error("a proof without recipients")
+	}
+	s.EncryptsTo("one", day(2).Add(time.Millisecond))
+	s.EncryptsTo("one", day(5))
+	for _, step := range []struct {
+		encrypted int
+		want      time.Time
+	}{{1, time.Time{}}, {2, day(7)}, {3, day(7)}} {
+		if s.Opens(day(step.encrypted), day(7)); !s.Keys.Opened.Equal(step.want) {
+			t.Errorf("what was encrypted on day %d: proven %v, want %v", step.encrypted, s.Keys.Opened, step.want)
+		}
+	}
+	s.EncryptsTo("two", day(8))
+	if s.Opens(day(7), day(9)); !s.Keys.Opened.IsZero() {
+		t.Error("other recipients are proven by what was encrypted before")
+	}
+	if got := reread(t, s).Keys; got != s.Keys {
+		t.Errorf("read again as %+v, was %+v", got, s.Keys)
+	}
+}
+
+func TestARoundOutlivesTheFile(t *testing.T) {
+	s := State{Verify: Round{Since: day(1), Began: day(2), Ended: day(3), Last: day(4), Goes: 2}}
+	if got := reread(t, s).Verify; got != s.Verify {
+		t.Errorf("read again as %+v, was %+v", got, s.Verify)
+	}
+	if _, err := decode([]byte(`{"version": 1, "verify": {"goes": -1}}`)); err == nil {
+		t.Error("less than no goes were read")
+	}
+}
+
+func reread(t *testing.T, s State) State {
+	t.Helper()
+	data, err := s.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := decode(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
