@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/backupd/backupd/internal/catalog"
 	"github.com/backupd/backupd/internal/doctor"
@@ -143,6 +146,9 @@ func TestStateDir(t *testing.T) {
 	want(t, dir(true, 5<<30, nil), "ok /state has 5.0 GiB free")
 	want(t, dir(false, 5<<30, nil), "warn /state is open to others ... chmod 0700 /state")
 	want(t, dir(true, 5<<20, nil), "warn /state has only 5.0 MiB free ... make room")
+	want(t, dir(true, 0, &fs.PathError{Op: "open", Err: unix.EROFS}), "fail ... mounted read-only ... ReadWritePaths=")
+	want(t, dir(true, 0, &fs.PathError{Op: "open", Err: unix.ENOSPC}), "fail ... make room")
+	want(t, dir(true, 0, &fs.PathError{Op: "open", Err: unix.EACCES}), "fail ... run it as root")
 	want(t, dir(true, 0, errBroken), "fail the state directory cannot be used: broken")
 }
 

@@ -44,7 +44,7 @@ func Target(at Place, now func() time.Time) Check {
 		}
 		l, err := at.Lister.All(ctx)
 		if err != nil {
-			r.Fail(mend(err), "what is stored cannot be listed: %v", err)
+			r.Fail(mendTarget(err), "what is stored cannot be listed: %v", err)
 			return
 		}
 		stored(r, l, at.Owner, now())
@@ -84,7 +84,7 @@ func (p *prober) look(ctx context.Context) bool {
 	return true
 }
 
-func (p *prober) fail(what string, err error) { p.report.Fail(mend(err), "%s: %v", what, err) }
+func (p *prober) fail(what string, err error) { p.report.Fail(mendTarget(err), "%s: %v", what, err) }
 
 func (p *prober) put(ctx context.Context) error {
 	p.before = p.now()
@@ -182,7 +182,7 @@ func (p *prober) remove(ctx context.Context) bool {
 		p.report.Note("takes and gives back objects, and lets none go (%s): retention removes nothing there; the probe stays at %s", kept.Why, p.key)
 		return false
 	case err != nil:
-		p.report.Warn(mend(err), "an object cannot be removed, so that retention will fail: %v", err)
+		p.report.Warn(mendTarget(err), "an object cannot be removed, so that retention will fail: %v", err)
 		return false
 	}
 	if _, err := p.get(ctx, 0, -1); err == nil {
@@ -204,7 +204,7 @@ func (p *prober) abandon(ctx context.Context) {
 	case errors.As(err, &kept):
 		p.report.Note("what killed uploads leave there stays (%s): let a lifecycle rule of the bucket abort incomplete uploads", kept.Why)
 	case err != nil:
-		p.report.Warn(mend(err), "what killed uploads leave there cannot be looked for: %v", err)
+		p.report.Warn(mendTarget(err), "what killed uploads leave there cannot be looked for: %v", err)
 	}
 }
 

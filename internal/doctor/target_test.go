@@ -3,6 +3,7 @@ package doctor_test
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -95,8 +96,11 @@ func TestTarget(t *testing.T) {
 	}{
 		"all is well":            {faulty{put0: now}, []string{well}},
 		"out of reach":           {faulty{check: errBroken}, []string{"fail cannot be used: broken"}},
-		"read-only":              {faulty{put: fmt.Errorf("put: %w", unix.EROFS)}, []string{"fail cannot be written to ... mounted read-only ... ReadWritePaths="}},
-		"full":                   {faulty{put: fmt.Errorf("put: %w", unix.ENOSPC)}, []string{"fail cannot be written to ... make room"}},
+		"read-only":              {faulty{put: fmt.Errorf("put: %w", unix.EROFS)}, []string{"fail cannot be written to: put: read-only"}},
+		"full":                   {faulty{put: fmt.Errorf("put: %w", unix.ENOSPC)}, []string{"fail cannot be written to: put: no space"}},
+		"another name":           {faulty{check: fmt.Errorf("get: %w", x509.HostnameError{Certificate: &x509.Certificate{}})}, []string{"fail cannot be used ... for another name"}},
+		"expired":                {faulty{check: fmt.Errorf("get: %w", x509.CertificateInvalidError{})}, []string{"fail cannot be used ... is this machine's clock wrong?"}},
+		"no answer":              {faulty{check: context.DeadlineExceeded}, []string{"fail cannot be used ... does this machine reach it?"}},
 		"gives nothing back":     {faulty{get: errBroken}, []string{"fail takes an object and does not give it back"}},
 		"other bytes":            {faulty{bytes: flip}, []string{"fail gives back other bytes ... do not use this target"}},
 		"fewer bytes":            {faulty{bytes: cut}, []string{"fail gives back other bytes"}},
