@@ -72,20 +72,20 @@ func TestAbandonGivesUpItsOwnAlone(t *testing.T) {
 func TestAbandonWhereItCannotLook(t *testing.T) {
 	server := s3test.Start(t)
 	all := func(string) bool { return true }
-	s, _ := through(t, server, rule{"uploads", always, refuse(http.StatusForbidden, "AccessDenied")})
+	s, _ := through(t, server, rule{"uploads", always, s3test.Refuse(http.StatusForbidden, "AccessDenied")})
 	if _, err := s.Abandon(t.Context(), "", all); !errors.As(err, new(targets.Kept)) || !strings.Contains(err.Error(), "s3:ListBucketMultipartUploads") {
 		t.Errorf("not permitted: %v, want it to say so", err)
 	}
-	s, _ = through(t, server, rule{"uploads", always, refuse(http.StatusNotImplemented, "NotImplemented")})
+	s, _ = through(t, server, rule{"uploads", always, s3test.Refuse(http.StatusNotImplemented, "NotImplemented")})
 	if n, err := s.Abandon(t.Context(), "", all); n != 0 || err != nil {
 		t.Errorf("not known to the server: %d, %v", n, err)
 	}
-	s, _ = through(t, server, rule{"uploads", always, say(nil, "<ListMultipartUploadsResult><Upload><Key>other/key</Key></Upload></ListMultipartUploadsResult>")})
+	s, _ = through(t, server, rule{"uploads", always, s3test.Say(nil, "<ListMultipartUploadsResult><Upload><Key>other/key</Key></Upload></ListMultipartUploadsResult>")})
 	if _, err := s.Abandon(t.Context(), "", all); err == nil || !strings.Contains(err.Error(), "not asked for") {
 		t.Errorf("a listing of others: %v", err)
 	}
 	endless := "<ListMultipartUploadsResult><IsTruncated>true</IsTruncated><NextKeyMarker>k</NextKeyMarker><NextUploadIdMarker>i</NextUploadIdMarker></ListMultipartUploadsResult>"
-	s, _ = through(t, server, rule{"uploads", always, say(nil, endless)})
+	s, _ = through(t, server, rule{"uploads", always, s3test.Say(nil, endless)})
 	if n, err := s.Abandon(t.Context(), "", all); n != 0 || err != nil {
 		t.Errorf("a listing without an end: %d, %v", n, err)
 	}
@@ -93,7 +93,7 @@ func TestAbandonWhereItCannotLook(t *testing.T) {
 
 func TestAnUploadThatStaysIsAnError(t *testing.T) {
 	server := s3test.Start(t)
-	s, _ := through(t, server, rule{"abort", 1, refuse(http.StatusForbidden, "AccessDenied")})
+	s, _ := through(t, server, rule{"abort", 1, s3test.Refuse(http.StatusForbidden, "AccessDenied")})
 	begin(t, s, "key")
 	all := func(string) bool { return true }
 	if n, err := s.Abandon(t.Context(), "", all); n != 0 || err == nil || !strings.Contains(err.Error(), "s3:AbortMultipartUpload") {

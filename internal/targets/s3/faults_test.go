@@ -18,23 +18,23 @@ import (
 	"github.com/backupd/backupd/internal/targets/targetstest"
 )
 
-const always = 1 << 30
+const always = s3test.Always
 
 // TestWhatPassesByItself puts a small and a large object while each kind of request fails, and wants them to arrive.
 func TestWhatPassesByItself(t *testing.T) {
 	server := s3test.Start(t)
-	busy := refuse(http.StatusServiceUnavailable, "SlowDown")
+	busy := s3test.Refuse(http.StatusServiceUnavailable, "SlowDown")
 	for name, rules := range map[string][]rule{
 		"throttled": {
 			{"put", 2, busy}, {"create", 2, busy}, {"part", 2, busy}, {"complete", 2, busy}, {"get", 2, busy}, {"list", 2, busy}, {"delete", 2, busy},
 		},
-		"internal errors":    {{"put", 1, refuse(500, "InternalError")}, {"part", 3, refuse(500, "InternalError")}, {"complete", 1, refuse(500, "InternalError")}},
-		"answers are lost":   {{"put", 1, loseAnswer}, {"part", 1, loseAnswer}, {"complete", 1, loseAnswer}, {"get", 1, loseAnswer}, {"delete", 1, loseAnswer}},
-		"only a late answer": {{"put", 5, loseAnswer}, {"complete", 5, loseAnswer}},
-		"deleted meanwhile":  {{"put", 1, refuse(409, "ConditionalRequestConflict")}, {"complete", 1, refuse(409, "ConditionalRequestConflict")}},
-		"cut off":            {{"get", 3, cutOff(100_000)}},
-		"cut off at the end": {{"get", 3, cutOff(targetstest.Large - 1)}},
-		"cut off at once":    {{"get", 4, cutOff(0)}},
+		"internal errors":    {{"put", 1, s3test.Refuse(500, "InternalError")}, {"part", 3, s3test.Refuse(500, "InternalError")}, {"complete", 1, s3test.Refuse(500, "InternalError")}},
+		"answers are lost":   {{"put", 1, s3test.LoseAnswer}, {"part", 1, s3test.LoseAnswer}, {"complete", 1, s3test.LoseAnswer}, {"get", 1, s3test.LoseAnswer}, {"delete", 1, s3test.LoseAnswer}},
+		"only a late answer": {{"put", 5, s3test.LoseAnswer}, {"complete", 5, s3test.LoseAnswer}},
+		"deleted meanwhile":  {{"put", 1, s3test.Refuse(409, "ConditionalRequestConflict")}, {"complete", 1, s3test.Refuse(409, "ConditionalRequestConflict")}},
+		"cut off":            {{"get", 3, s3test.CutOff(100_000)}},
+		"cut off at the end": {{"get", 3, s3test.CutOff(targetstest.Large - 1)}},
+		"cut off at once":    {{"get", 4, s3test.CutOff(0)}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, _ := through(t, server, rules...)
@@ -61,7 +61,7 @@ func TestWhatPassesByItself(t *testing.T) {
 
 func TestWhatDoesNotPass(t *testing.T) {
 	server := s3test.Start(t)
-	denied := refuse(http.StatusForbidden, "AccessDenied")
+	denied := s3test.Refuse(http.StatusForbidden, "AccessDenied")
 	for name, rules := range map[string][]rule{
 		"no small objects": {{"put", always, denied}, {"create", always, denied}},
 		"a part":           {{"put", always, denied}, {"part", 1, denied}},
@@ -78,7 +78,7 @@ func TestWhatDoesNotPass(t *testing.T) {
 			if _, err := targetstest.Read(t, s, "key"); !errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("get: %v, want fs.ErrNotExist", err)
 			}
-			if f.count("create") > 0 && f.count("part") > 0 && f.count("abort") == 0 {
+			if f.Count("create") > 0 && f.Count("part") > 0 && f.Count("abort") == 0 {
 				t.Error("the upload was not aborted")
 			}
 		})
@@ -87,7 +87,7 @@ func TestWhatDoesNotPass(t *testing.T) {
 
 func TestAnUploadThatCannotBeAbortedIsToldOf(t *testing.T) {
 	server := s3test.Start(t)
-	s, _ := through(t, server, rule{"complete", always, refuse(403, "AccessDenied")}, rule{"abort", 1, refuse(400, "Odd")})
+	s, _ := through(t, server, rule{"complete", always, s3test.Refuse(403, "AccessDenied")}, rule{"abort", 1, s3test.Refuse(400, "Odd")})
 	err := s.Put(t.Context(), "key", bytes.NewReader(targetstest.Random(targetstest.Large)))
 	if err == nil || !strings.Contains(err.Error(), "abort upload of") {
 		t.Errorf("put: %v, want it to tell of the upload", err)
@@ -116,7 +116,7 @@ func TestServerWithoutConditions(t *testing.T) {
 	refuseCondition := func(pass http.Handler, w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("If-None-Match") != "" {
 			refusals++
-			refuse(http.StatusNotImplemented, "NotImplemented")(pass, w, r)
+			s3test.Refuse(http.StatusNotImplemented, "NotImplemented")(pass, w, r)
 			return
 		}
 		pass.ServeHTTP(w, r)
@@ -139,7 +139,7 @@ func TestServerWithoutConditions(t *testing.T) {
 
 func TestServerThatKnowsConditionsAndNotSomethingElse(t *testing.T) {
 	server := s3test.Start(t)
-	s, _ := through(t, server, rule{"put", 2, refuse(http.StatusNotImplemented, "NotImplemented")})
+	s, _ := through(t, server, rule{"put", 2, s3test.Refuse(http.StatusNotImplemented, "NotImplemented")})
 	if err := s.Put(t.Context(), "key", strings.NewReader("x")); err == nil || !strings.Contains(err.Error(), "try checksum=md5") {
 		t.Errorf("put: %v, want what may be tried", err)
 	}
@@ -155,11 +155,11 @@ func TestAnObjectIsReadWholeOrNotAtAll(t *testing.T) {
 		rule rule
 		want error // nil for any
 	}{
-		"always cut off":         {rule{"get", always, cutOff(0)}, io.ErrUnexpectedEOF},
-		"shorter than it says":   {rule{"get", always, say(map[string]string{"Content-Length": "200000", "ETag": "x"}, "")}, io.ErrUnexpectedEOF},
-		"shorter than its range": {rule{"get", 1, say(map[string]string{"Content-Range": "bytes 0-3/200000"}, "0123")}, nil},
-		"another range":          {rule{"get", 1, say(map[string]string{"Content-Range": "bytes 100000-199999/200000"}, string(content[100_000:]))}, nil},
-		"no range":               {rule{"get", 1, say(map[string]string{"Content-Range": "bytes x"}, "0123")}, nil},
+		"always cut off":         {rule{"get", always, s3test.CutOff(0)}, io.ErrUnexpectedEOF},
+		"shorter than it says":   {rule{"get", always, s3test.Say(map[string]string{"Content-Length": "200000", "ETag": "x"}, "")}, io.ErrUnexpectedEOF},
+		"shorter than its range": {rule{"get", 1, s3test.Say(map[string]string{"Content-Range": "bytes 0-3/200000"}, "0123")}, nil},
+		"another range":          {rule{"get", 1, s3test.Say(map[string]string{"Content-Range": "bytes 100000-199999/200000"}, string(content[100_000:]))}, nil},
+		"no range":               {rule{"get", 1, s3test.Say(map[string]string{"Content-Range": "bytes x"}, "0123")}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, _ := through(t, server, c.rule)
@@ -176,7 +176,7 @@ func TestAnObjectIsReadWholeOrNotAtAll(t *testing.T) {
 
 func TestAnObjectThatChangesWhileItIsRead(t *testing.T) {
 	server := s3test.Start(t)
-	s, _ := through(t, server, rule{"get", 1, cutOff(1000)})
+	s, _ := through(t, server, rule{"get", 1, s3test.CutOff(1000)})
 	if err := s.Put(t.Context(), "key", bytes.NewReader(targetstest.Random(200_000))); err != nil {
 		t.Fatal(err)
 	}
@@ -216,7 +216,7 @@ func TestHostileListings(t *testing.T) {
 		"no listing but a novel": {"It was a dark and stormy night", nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, _ := through(t, server, rule{"list", always, say(nil, c.listing)})
+			s, _ := through(t, server, rule{"list", always, s3test.Say(nil, c.listing)})
 			var got []string
 			var err error
 			for o, listErr := range s.List(t.Context(), "a/") {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
@@ -30,7 +29,7 @@ func TestSuccessThatIsNone(t *testing.T) {
 			answer := httptest.NewRecorder()
 			pass.ServeHTTP(answer, r)
 			do(file)
-			replay(w, answer)
+			s3test.Replay(w, answer)
 		}
 	}
 	must := func(err error) {
@@ -56,7 +55,7 @@ func TestSuccessThatIsNone(t *testing.T) {
 		do         func(http.Handler, http.ResponseWriter, *http.Request)
 		want       string
 	}{
-		"nothing is stored":         {do: nothing, want: "does not have it"},
+		"nothing is stored":         {do: s3test.Nothing, want: "does not have it"},
 		"lost at once":              {do: afterwards(lose), want: "does not have it"},
 		"cut off":                   {do: afterwards(resize(-1)), want: "bytes of the"},
 		"all cut off":               {do: afterwards(func(file string) { must(os.Truncate(file, 0)) }), want: "0 bytes of the"},
@@ -85,15 +84,6 @@ func TestSuccessThatIsNone(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-// nothing answers as the server would that has stored an object.
-func nothing(_ http.Handler, w http.ResponseWriter, r *http.Request) {
-	_, _ = io.Copy(io.Discard, r.Body)
-	w.Header().Set("ETag", `"9bb58f26192e4ba00f01e2e7b136bbd8"`)
-	if r.Method == http.MethodPost {
-		fmt.Fprint(w, `<CompleteMultipartUploadResult><ETag>"9bb58f26192e4ba00f01e2e7b136bbd8-2"</ETag></CompleteMultipartUploadResult>`)
 	}
 }
 
@@ -133,7 +123,7 @@ func TestServerThatTellsNoChecksum(t *testing.T) {
 		if odd {
 			answer.Header().Set("ETag", `"CPm0nJ7h5YgDEAE="`)
 		}
-		replay(w, answer)
+		s3test.Replay(w, answer)
 	}
 	for _, c := range []struct {
 		parameters string
@@ -154,7 +144,7 @@ func TestServerThatTellsNoChecksum(t *testing.T) {
 // What cannot be asked for is not there: a manifest that nobody can vouch for would be worse than none.
 func TestWhatCannotBeAskedForIsNotStored(t *testing.T) {
 	server := s3test.Start(t)
-	s, _ := through(t, server, rule{"head", 1, refuse(http.StatusForbidden, "AccessDenied")})
+	s, _ := through(t, server, rule{"head", 1, s3test.Refuse(http.StatusForbidden, "AccessDenied")})
 	if err := s.Put(t.Context(), "key", strings.NewReader("x")); !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("put: %v, want fs.ErrPermission", err)
 	}

@@ -134,7 +134,7 @@ func TestBucketWithoutLocks(t *testing.T) {
 // A key that may only add is a good one to have.
 func TestKeyThatMayNotDelete(t *testing.T) {
 	server := s3test.Start(t)
-	s, _ := through(t, server, rule{"delete", always, refuse(http.StatusForbidden, "AccessDenied")})
+	s, _ := through(t, server, rule{"delete", always, s3test.Refuse(http.StatusForbidden, "AccessDenied")})
 	if err := s.Put(t.Context(), "key", strings.NewReader("x")); err != nil {
 		t.Fatal(err)
 	}

@@ -5,12 +5,7 @@ import (
 	"crypto/sha256"
 	"flag"
 	"fmt"
-	"io"
 	"math/rand/v2"
-	"net/http"
-	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -55,8 +50,8 @@ type plan struct {
 }
 
 func (p plan) carryOut(t *testing.T) (committed, unreadable int) {
-	rules, told := p.rules()
-	s, _ := through(t, p.server.WithT(calm{t}), rules...) // uploads may well be left
+	rules, told := p.server.Faults(p.Rand, 1+p.IntN(4))
+	s, _ := throughRules(t, p.server.WithT(calm{t}), "", rules) // uploads may well be left
 	cat := catalog.New(s, nil, "web1")
 	content, there := map[snapshot.ID][]byte{}, map[snapshot.ID]bool{}
 	var oldest snapshot.Ref
@@ -123,65 +118,6 @@ func (p plan) snapshot(day int) (snapshot.Manifest, []byte) {
 		Format: snapshot.Format, ID: id, Host: "web1", Volume: "app", Taken: taken, Quiesce: "pause", Grade: snapshot.Frozen,
 		Archives: []snapshot.Archive{{ID: id, Size: int64(len(data)), Directory: sha256.Sum256(data)}},
 	}, data
-}
-
-// rules are some faults, each at some request, and what they are.
-func (p plan) rules() (rules []rule, told []string) {
-	for range 1 + p.IntN(4) {
-		op := []string{"put", "put", "create", "part", "complete", "head", "head", "get", "list", "delete", "uploads", "abort"}[p.IntN(12)]
-		name, fault := p.fault()
-		skip, times := p.IntN(6), []int{1, 1, 2, 6, always}[p.IntN(5)]
-		rules = append(rules, rule{op, skip, func(pass http.Handler, w http.ResponseWriter, r *http.Request) { pass.ServeHTTP(w, r) }}, rule{op, times, fault})
-		told = append(told, fmt.Sprintf("%s at %s after %d, %d times", name, op, skip, times))
-	}
-	return rules, told
-}
-
-func (p plan) fault() (string, func(http.Handler, http.ResponseWriter, *http.Request)) {
-	after := p.IntN(2000)
-	faults := []struct {
-		name string
-		do   func(http.Handler, http.ResponseWriter, *http.Request)
-	}{
-		{"SlowDown", refuse(http.StatusServiceUnavailable, "SlowDown")},
-		{"an internal error", refuse(http.StatusInternalServerError, "InternalError")},
-		{"a denial", refuse(http.StatusForbidden, "AccessDenied")},
-		{"a full disk", refuse(http.StatusInsufficientStorage, "InsufficientStorage")},
-		{"a reset", func(http.Handler, http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }},
-		{"a lost answer", loseAnswer},
-		{"an answer that is cut off", cutOff(after)},
-		{"a success that is none", nothing},
-		{"an object that is cut off", p.truncated},
-		{"an old story", oldStory()},
-	}
-	f := faults[p.IntN(len(faults))]
-	return f.name, f.do
-}
-
-// truncated lets a request take effect, and cuts off what it has made, if anything.
-func (p plan) truncated(pass http.Handler, w http.ResponseWriter, r *http.Request) {
-	answer := httptest.NewRecorder()
-	pass.ServeHTTP(answer, r)
-	if r.Method == http.MethodPut || r.Method == http.MethodPost {
-		file := filepath.Join(p.server.Dir, filepath.FromSlash(r.URL.Path))
-		if info, err := os.Stat(file); err == nil && answer.Code == http.StatusOK {
-			_ = os.Truncate(file, info.Size()/2) // else it stays as it is, which does no harm
-		}
-	}
-	replay(w, answer)
-}
-
-// oldStory answers as it did the first time.
-func oldStory() func(http.Handler, http.ResponseWriter, *http.Request) {
-	var told *httptest.ResponseRecorder
-	return func(pass http.Handler, w http.ResponseWriter, r *http.Request) {
-		if told == nil {
-			told = httptest.NewRecorder()
-			pass.ServeHTTP(told, r)
-		}
-		_, _ = io.Copy(io.Discard, r.Body) // of requests that have one
-		replay(w, told)
-	}
 }
 
 // calm is a test that does not fail.

@@ -154,22 +154,22 @@ func TestRefusalsInPlainWords(t *testing.T) {
 	server := s3test.Start(t)
 	elsewhere := func(_ http.Handler, w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Amz-Bucket-Region", "eu-west-1")
-		refuse(http.StatusMovedPermanently, "PermanentRedirect")(nil, w, r)
+		s3test.Refuse(http.StatusMovedPermanently, "PermanentRedirect")(nil, w, r)
 	}
 	for want, c := range map[string]struct {
 		parameters string
 		rule       rule
 	}{
 		"set region=eu-west-1":                           {"", rule{"put", always, elsewhere}},
-		"the clock of this machine":                      {"", rule{"put", always, refuse(403, "RequestTimeTooSkewed")}},
-		"correct storage-class=":                         {"&storage-class=COLD", rule{"put", always, refuse(400, "InvalidStorageClass")}},
-		"check the key of kms-key=":                      {"&sse=aws:kms&kms-key=k", rule{"put", always, refuse(400, "KMS.NotFoundException")}},
-		"s3:PutObject, kms:GenerateDataKey, kms:Decrypt": {"&sse=aws:kms", rule{"put", always, refuse(403, "AccessDenied")}},
-		"s3:PutObject, s3:PutObjectRetention":            {"&lock=governance&lock-days=1", rule{"put", always, refuse(403, "AccessDenied")}},
-		"try checksum=md5":                               {"", rule{"put", always, refuse(501, "NotImplemented")}},
-		"a bucket that was made with object lock":        {"&lock=governance&lock-days=1", rule{"put", always, refuse(400, "InvalidRequest")}},
-		"SlowDown: as the test wants":                    {"", rule{"put", always, refuse(503, "SlowDown")}},
-		"the temporary credentials have ended: get new":  {"", rule{"put", always, refuse(400, "ExpiredToken")}},
+		"the clock of this machine":                      {"", rule{"put", always, s3test.Refuse(403, "RequestTimeTooSkewed")}},
+		"correct storage-class=":                         {"&storage-class=COLD", rule{"put", always, s3test.Refuse(400, "InvalidStorageClass")}},
+		"check the key of kms-key=":                      {"&sse=aws:kms&kms-key=k", rule{"put", always, s3test.Refuse(400, "KMS.NotFoundException")}},
+		"s3:PutObject, kms:GenerateDataKey, kms:Decrypt": {"&sse=aws:kms", rule{"put", always, s3test.Refuse(403, "AccessDenied")}},
+		"s3:PutObject, s3:PutObjectRetention":            {"&lock=governance&lock-days=1", rule{"put", always, s3test.Refuse(403, "AccessDenied")}},
+		"try checksum=md5":                               {"", rule{"put", always, s3test.Refuse(501, "NotImplemented")}},
+		"a bucket that was made with object lock":        {"&lock=governance&lock-days=1", rule{"put", always, s3test.Refuse(400, "InvalidRequest")}},
+		"SlowDown: as the test wants":                    {"", rule{"put", always, s3test.Refuse(503, "SlowDown")}},
+		"the temporary credentials have ended: get new":  {"", rule{"put", always, s3test.Refuse(400, "ExpiredToken")}},
 	} {
 		s, _ := throughWith(t, server, c.parameters, c.rule)
 		if err := s.Put(t.Context(), "key", strings.NewReader("x")); err == nil || !strings.Contains(err.Error(), want) {
