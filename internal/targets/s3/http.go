@@ -22,10 +22,27 @@ type patience struct {
 	backoff  retry.BackoffDelayer
 }
 
+// longestPause is that between two attempts.
+const longestPause = 20 * time.Second
+
 func usual() patience {
 	return patience{
 		connect: 10 * time.Second, answer: time.Minute, assemble: 15 * time.Minute, silence: time.Minute,
-		backoff: retry.NewExponentialJitterBackoff(20 * time.Second),
+		backoff: retry.NewExponentialJitterBackoff(longestPause),
+	}
+}
+
+// scaled is so much that a silence lasts that long; 0 changes nothing.
+func (p patience) scaled(silence time.Duration) patience {
+	if silence == 0 {
+		return p
+	}
+	scale := func(d time.Duration) time.Duration {
+		return time.Duration(float64(d) * float64(silence) / float64(p.silence))
+	}
+	return patience{
+		connect: scale(p.connect), answer: scale(p.answer), assemble: scale(p.assemble), silence: silence,
+		backoff: retry.NewExponentialJitterBackoff(scale(longestPause)),
 	}
 }
 

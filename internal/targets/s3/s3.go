@@ -43,6 +43,10 @@ type Store struct {
 type Options struct {
 	Log *slog.Logger     // nil for none
 	Now func() time.Time // by which objects are locked
+
+	// Silence is after how long a connection on which nothing moves is given up, and all other time-outs and pauses are in proportion; 0
+	// for a minute.
+	Silence time.Duration
 }
 
 // Open makes a store of a URL like
@@ -53,7 +57,7 @@ type Options struct {
 //
 // It does not ask the server anything: that is for Check.
 func Open(ctx context.Context, u *url.URL, o Options) (*Store, error) {
-	return open(ctx, u, o, usual())
+	return open(ctx, u, o, usual().scaled(o.Silence))
 }
 
 // CheckURL finds what is wrong with a URL, without doing anything.
