@@ -37,6 +37,12 @@ torture: ## kill backupd, its guards and the engine over and over; KILLS=300 SEE
 	test/means.sh run --only engine,shell,postgres -- go test -timeout 3h -v -run WhateverDies ./test/torture \
 		-kills $(or $(KILLS),300) -seed $(or $(SEED),$$RANDOM) -only "$(ONLY)" -open-all
 
+# A plan is its seed's, but for what the machine's own pace does to it.
+.PHONY: faults
+faults: ## back up while servers and wires fail, by seeded plans; PLANS=200 SEED=1
+	test/means.sh run --only s3,places -- go test -count=1 -timeout 3h -v ./test/faults \
+		-plans $(or $(PLANS),200) -seed $(or $(SEED),$$RANDOM)
+
 .PHONY: lint
 lint: ## formatting, vet, staticcheck, a tidy go.mod
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "gofmt -w these:"; echo "$$unformatted"; exit 1; }

@@ -20,6 +20,7 @@ test
 	systemd
 	test/bench
 	test/e2e
+	test/faults
 	test/systemd
 	test/tally
 	test/torture

@@ -1,0 +1,180 @@
+package testenv
+
+import (
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Wire is a way to a server, on which connections can be slow, break or fall silent.
+type Wire struct {
+	Address string // 127.0.0.1:port
+
+	behind string
+	ended  chan struct{}
+
+	mu    sync.Mutex
+	next  []Break
+	speed Speed
+	all   map[net.Conn]bool
+	done  sync.WaitGroup
+}
+
+// Speed is that of a wire. The zero value is as fast as can be.
+type Speed struct {
+	Latency time.Duration // before a piece that was read goes on
+	Rate    int64         // bytes per second, in each direction
+}
+
+// Break is what happens to one connection.
+type Break struct {
+	After int64 // bytes, in one direction
+	Up    bool  // it is the direction to the server
+	How   How
+}
+
+// How a connection breaks.
+type How int
+
+// The ways in which one does.
+const (
+	Never  How = iota
+	Closed     // in order
+	Reset      // by TCP's reset
+	Silent     // nothing more is taken nor given, and nothing is closed
+)
+
+func (h How) String() string { return [...]string{"whole", "closed", "reset", "silent"}[h] }
+
+// NewWire gives one that ends with the test.
+func NewWire(t testing.TB, behind string) *Wire {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &Wire{Address: l.Addr().String(), behind: behind, ended: make(chan struct{}), all: map[net.Conn]bool{}}
+	w.done.Go(func() { w.serve(l) })
+	t.Cleanup(func() {
+		_ = l.Close()
+		close(w.ended)
+		w.mu.Lock()
+		for c := range w.all {
+			_ = c.Close()
+		}
+		w.mu.Unlock()
+		w.done.Wait()
+	})
+	return w
+}
+
+// Becomes sets what is to come: the speed, and what breaks of the next connections, in turn.
+func (w *Wire) Becomes(s Speed, breaks ...Break) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.speed, w.next = s, breaks
+}
+
+func (w *Wire) serve(l net.Listener) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		w.mu.Lock()
+		b, speed := Break{}, w.speed
+		if len(w.next) > 0 {
+			b, w.next = w.next[0], w.next[1:]
+		}
+		w.mu.Unlock()
+		w.done.Go(func() { w.pass(c.(*net.TCPConn), b, speed) })
+	}
+}
+
+func (w *Wire) pass(client *net.TCPConn, b Break, speed Speed) {
+	defer w.hold(client)()
+	_ = client.SetReadBuffer(64 << 10) // else much is under way at once
+	c, err := net.Dial("tcp", w.behind)
+	if err != nil {
+		return
+	}
+	server := c.(*net.TCPConn)
+	defer w.hold(server)()
+	over := make(chan struct{}, 2)
+	copying := func(to, from *net.TCPConn, mine bool) {
+		defer func() { over <- struct{}{} }()
+		if w.copy(to, from, speed, mine && b.How != Never, b.After) {
+			w.breaks(b.How, client, server)
+		}
+	}
+	go copying(server, client, b.Up)
+	go copying(client, server, !b.Up)
+	<-over
+	_ = client.Close()
+	_ = server.Close()
+	<-over
+}
+
+// hold has the connection closed with the wire, at the latest.
+func (w *Wire) hold(c net.Conn) (release func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.all[c] = true
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		delete(w.all, c)
+		_ = c.Close()
+	}
+}
+
+// copy tells whether the limit was reached.
+func (w *Wire) copy(to io.Writer, from io.Reader, speed Speed, limited bool, limit int64) bool {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buf)
+		if limited && int64(n) >= limit {
+			_, _ = to.Write(buf[:limit])
+			return true
+		}
+		limit -= int64(n)
+		if !w.wait(speed.of(n)) || err != nil {
+			return false
+		}
+		if _, err := to.Write(buf[:n]); err != nil {
+			return false
+		}
+	}
+}
+
+// of is how long so many bytes take.
+func (s Speed) of(n int) time.Duration {
+	if s.Rate == 0 {
+		return s.Latency
+	}
+	return s.Latency + time.Duration(int64(n)*int64(time.Second)/s.Rate)
+}
+
+func (w *Wire) wait(d time.Duration) bool {
+	if d == 0 {
+		return true
+	}
+	select {
+	case <-time.After(d):
+		return true
+	case <-w.ended:
+		return false
+	}
+}
+
+func (w *Wire) breaks(how How, client, server *net.TCPConn) {
+	switch how {
+	case Reset:
+		_ = client.SetLinger(0)
+		_ = server.SetLinger(0)
+	case Silent:
+		<-w.ended
+	}
+}
