@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/url"
-	"os"
 	"path/filepath"
 
 	"github.com/backupd/backupd/internal/backup"
@@ -66,18 +65,12 @@ func (a *app) found(target string) catalog.Found {
 
 // cache keeps the manifests of a target that is not on this host. It is named after the target's address, so that another target
 // under the same name is not mistaken for it.
-func (a *app) cache(t config.Target) targets.Store {
+func (a *app) cache(t config.Target) *catalog.Cache {
 	if t.URL.Scheme == "file" {
 		return nil
 	}
 	address := sha256.Sum256([]byte(t.URL.String()))
-	dir := filepath.Join(a.cfg.StateDir, "cache", t.Name+"-"+hex.EncodeToString(address[:8]))
-	return targets.Lazy(func(context.Context) (targets.Store, error) {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return nil, fmt.Errorf("make the cache of manifests: %w", err)
-		}
-		return local.Open(dir)
-	})
+	return catalog.NewCache(filepath.Join(a.cfg.StateDir, "cache", t.Name+"-"+hex.EncodeToString(address[:8])))
 }
 
 func (a *app) target(name string) (backup.Target, error) {

@@ -5,18 +5,13 @@
 package catalog
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"slices"
-	"strings"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/backupd/backupd/internal/seal"
 	"github.com/backupd/backupd/internal/snapshot"
@@ -26,7 +21,7 @@ import (
 // Catalog is the snapshots of a host in a store.
 type Catalog struct {
 	store targets.Store
-	cache targets.Store // of manifests, which never change; nil for none
+	cache *Cache // nil for none
 	host  string
 	keys  *seal.Keys // to encrypted archives; nil for none
 	found Found
@@ -35,7 +30,7 @@ type Catalog struct {
 }
 
 // New gives the catalog of a host. The cache, if not nil, is the catalog's own: it belongs to this one store.
-func New(store, cache targets.Store, host string) *Catalog {
+func New(store targets.Store, cache *Cache, host string) *Catalog {
 	return &Catalog{store: store, cache: cache, host: host}
 }
 
@@ -112,6 +107,18 @@ func (l Listing) has(ref snapshot.Ref) bool {
 	return slices.ContainsFunc(l.Snapshots, func(s Snapshot) bool { return s.Ref() == ref })
 }
 
+// volumes are those that have snapshots, readable or not.
+func (l Listing) volumes() map[string]bool {
+	volumes := make(map[string]bool)
+	for _, s := range l.Snapshots {
+		volumes[s.Volume] = true
+	}
+	for _, u := range l.Unreadable {
+		volumes[u.Ref.Volume] = true
+	}
+	return volumes
+}
+
 // Volume lists the snapshots of a volume.
 func (c *Catalog) Volume(ctx context.Context, volume string) (Listing, error) {
 	l, err := c.list(ctx, snapshot.VolumePrefix(c.host, volume))
@@ -127,76 +134,8 @@ func (c *Catalog) All(ctx context.Context) (Listing, error) {
 	if err != nil {
 		return Listing{}, fmt.Errorf("list snapshots of host %q: %w", c.host, err)
 	}
+	c.cache.sweep(c.host, l.volumes())
 	return l, nil
-}
-
-// fetches is how many manifests are read at once.
-const fetches = 8
-
-func (c *Catalog) list(ctx context.Context, prefix string) (Listing, error) {
-	objects, err := c.objects(ctx, prefix)
-	if err != nil {
-		return Listing{}, err
-	}
-	var l Listing
-	var refs []snapshot.Ref
-	for ref, kinds := range objects {
-		if _, committed := kinds[snapshot.ManifestKind]; committed {
-			refs = append(refs, ref)
-			continue
-		}
-		for kind, modified := range kinds {
-			l.Loose = append(l.Loose, Loose{Ref: ref, Kind: kind, Modified: modified})
-		}
-	}
-	slices.SortFunc(refs, byVolumeAndTime)
-	slices.SortFunc(l.Loose, func(a, b Loose) int {
-		return cmp.Or(byVolumeAndTime(a.Ref, b.Ref), strings.Compare(string(a.Kind), string(b.Kind)))
-	})
-
-	manifests := make([]snapshot.Manifest, len(refs))
-	failed := make([]error, len(refs))
-	var g errgroup.Group
-	g.SetLimit(fetches)
-	for i, ref := range refs {
-		g.Go(func() error {
-			manifests[i], failed[i] = c.manifest(ctx, ref)
-			return nil
-		})
-	}
-	g.Wait()
-	if err := context.Cause(ctx); err != nil {
-		return Listing{}, err
-	}
-	for i, ref := range refs {
-		switch _, pinned := objects[ref][snapshot.PinKind]; {
-		case failed[i] == nil:
-			l.Snapshots = append(l.Snapshots, Snapshot{Manifest: manifests[i], Pinned: pinned})
-		case errors.Is(failed[i], fs.ErrNotExist): // removed since it was listed
-		default:
-			l.Unreadable = append(l.Unreadable, Unreadable{Ref: ref, Err: failed[i]})
-		}
-	}
-	c.mark(&l)
-	return l, nil
-}
-
-// mark puts into a listing what was found before. The snapshots of a volume come one after the other.
-func (c *Catalog) mark(l *Listing) {
-	if c.found == nil {
-		return
-	}
-	var found map[snapshot.ID]snapshot.Proof
-	for i := range l.Snapshots {
-		s := &l.Snapshots[i]
-		if i == 0 || s.Volume != l.Snapshots[i-1].Volume {
-			var err error
-			if found, err = c.found(s.Host, s.Volume); err != nil {
-				l.Unknown = append(l.Unknown, err)
-			}
-		}
-		s.Proof = found[s.ID]
-	}
 }
 
 // There tells whether the store itself still has the manifest of a snapshot.
@@ -206,52 +145,6 @@ func (c *Catalog) There(ctx context.Context, ref snapshot.Ref) (bool, error) {
 		return false, nil
 	}
 	return err == nil, err
-}
-
-func byVolumeAndTime(a, b snapshot.Ref) int {
-	return cmp.Or(strings.Compare(a.Volume, b.Volume), strings.Compare(string(a.ID), string(b.ID)))
-}
-
-// objects gives for each snapshot below prefix the objects that it has, and when they were put.
-func (c *Catalog) objects(ctx context.Context, prefix string) (map[snapshot.Ref]map[snapshot.Kind]time.Time, error) {
-	found := map[snapshot.Ref]map[snapshot.Kind]time.Time{}
-	for object, err := range c.store.List(ctx, prefix) {
-		if err != nil {
-			return nil, err
-		}
-		ref, kind, err := snapshot.ParseKey(object.Key)
-		if err != nil || !strings.HasPrefix(object.Key, prefix) {
-			continue // foreign
-		}
-		if found[ref] == nil {
-			found[ref] = map[snapshot.Kind]time.Time{}
-		}
-		found[ref][kind] = object.Modified
-	}
-	return found, nil
-}
-
-// manifest reads a manifest, from the cache where that has it.
-func (c *Catalog) manifest(ctx context.Context, ref snapshot.Ref) (snapshot.Manifest, error) {
-	if c.cache != nil {
-		if m, _, err := fetch(ctx, c.cache, ref); err == nil {
-			return m, nil
-		}
-	}
-	m, data, err := fetch(ctx, c.store, ref)
-	if err == nil && c.cache != nil {
-		c.remember(ctx, ref, data)
-	}
-	return m, err
-}
-
-// remember puts a manifest into the cache. What the cache had there could not be read, so it goes first. A cache that takes nothing
-// costs time and no more, so its errors are not passed on.
-func (c *Catalog) remember(ctx context.Context, ref snapshot.Ref, data []byte) {
-	key := ref.Key(snapshot.ManifestKind)
-	if c.cache.Delete(ctx, key) == nil {
-		_ = c.cache.Put(ctx, key, bytes.NewReader(data))
-	}
 }
 
 func fetch(ctx context.Context, from targets.Store, ref snapshot.Ref) (snapshot.Manifest, []byte, error) {

@@ -274,41 +274,6 @@ func TestRemoveOfWhatIsLocked(t *testing.T) {
 	}
 }
 
-func TestEachManifestIsFetchedOnce(t *testing.T) {
-	s, cache := memory.New(), memory.New()
-	store(t, catalog.New(s, nil, host), "app", 1, 2, 3)
-	count := func(c *catalog.Catalog) int {
-		s.Faults = &faulttest.Injector{}
-		if l := list(t, c, "app"); len(l.Snapshots) != 3 {
-			t.Fatalf("listed %d", len(l.Snapshots))
-		}
-		gets := 0
-		for _, call := range s.Faults.Calls() {
-			if strings.HasPrefix(call, "get") {
-				gets++
-			}
-		}
-		return gets
-	}
-	if cold, warm := count(catalog.New(s, cache, host)), count(catalog.New(s, cache, host)); cold != 3 || warm != 0 {
-		t.Errorf("fetched %d cold and %d warm, want 3 and 0", cold, warm)
-	}
-	key := manifest("app", 2).Ref().Key(snapshot.ManifestKind)
-	if err := cache.Delete(t.Context(), key); err != nil {
-		t.Fatal(err)
-	}
-	put(t, cache, key, "damaged")
-	if n, again := count(catalog.New(s, cache, host)), count(catalog.New(s, cache, host)); n != 1 || again != 0 {
-		t.Errorf("a damaged cache cost %d fetches and then %d, want 1 and 0", n, again)
-	}
-	if err := s.Delete(t.Context(), key); err != nil {
-		t.Fatal(err)
-	}
-	if l := list(t, catalog.New(s, cache, host), "app"); len(l.Snapshots) != 2 {
-		t.Errorf("the cache made a removed snapshot exist: %v", ids(l))
-	}
-}
-
 func TestAFaultNeverLeavesAManifestWithoutItsArchive(t *testing.T) {
 	for _, kind := range faulttest.Kinds {
 		for at := 1; ; at++ {

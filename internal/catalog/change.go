@@ -95,8 +95,7 @@ func (c *Catalog) archivesThere(ctx context.Context, m snapshot.Manifest) error 
 // Remove takes a snapshot away: the manifest first, so that it no longer exists whatever happens then; its archive only when no other
 // manifest names it, and all could be read.
 func (c *Catalog) Remove(ctx context.Context, ref snapshot.Ref) error {
-	key := ref.Key(snapshot.ManifestKind)
-	if err := c.store.Delete(ctx, key); err != nil {
+	if err := c.store.Delete(ctx, ref.Key(snapshot.ManifestKind)); err != nil {
 		return fmt.Errorf("remove snapshot %s: %w", ref.ID, err)
 	}
 	l, err := c.Volume(ctx, ref.Volume)
@@ -111,9 +110,6 @@ func (c *Catalog) Remove(ctx context.Context, ref snapshot.Ref) error {
 	}
 	if err == nil {
 		err = c.store.Delete(ctx, ref.Key(snapshot.PinKind))
-	}
-	if err == nil && c.cache != nil {
-		err = c.cache.Delete(ctx, key)
 	}
 	if err != nil {
 		return fmt.Errorf("clear away what was left of the removed snapshot %s: %w", ref.ID, err)

@@ -1,55 +1,40 @@
 package catalog_test
 
 import (
-	"io/fs"
-	"path/filepath"
-	"strings"
+	"os"
 	"testing"
 
 	"github.com/backupd/backupd/internal/catalog"
-	"github.com/backupd/backupd/internal/targets/local"
 	"github.com/backupd/backupd/internal/targets/memory"
 	"github.com/backupd/backupd/internal/testenv"
 )
 
-// A cache without room is none, and has no halves of manifests.
+// A cache without room is none, and keeps what it had.
 func TestACacheThatIsFull(t *testing.T) {
-	const days = 5
-	var all []int
-	for day := range days {
-		all = append(all, day)
-	}
-	for room := range 3 * days {
-		disk := testenv.SmallDisk(t, 64, 50)
-		cache, err := local.Open(disk.Path("cache"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		c := catalog.New(memory.New(), cache, host)
-		store(t, c, "app", all...)
-		disk.LeaveFiles(room)
-		for range 2 {
-			if l := list(t, c, "app"); len(l.Snapshots) != days || l.Err() != nil {
-				t.Errorf("room for %d: listed %d snapshots, %v", room, len(l.Snapshots), l.Err())
-			}
-		}
-		disk.LeaveBlocks(room / 2)
-		cached := 0
-		err = filepath.WalkDir(filepath.Join(disk.Dir, "cache"), func(path string, e fs.DirEntry, err error) error {
-			if err == nil && !e.IsDir() {
-				cached++
-				if info, err := e.Info(); err != nil || info.Size() < 100 || !strings.HasSuffix(path, ".json") {
-					t.Errorf("room for %d: the cache has %s (%v)", room, path, err)
+	days := []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}
+	disk := testenv.SmallDisk(t, 64, 50)
+	for name, fill := range map[string]func(room int){"blocks": disk.LeaveBlocks, "files": disk.LeaveFiles} {
+		for room := range 4 {
+			dir := disk.Path(name + string(rune('0'+room)))
+			c := catalog.New(memory.New(), catalog.NewCache(dir), host)
+			store(t, c, "app", days...)
+			fill(room)
+			for range 2 {
+				if l := list(t, c, "app"); len(l.Snapshots) != len(days) || l.Err() != nil {
+					t.Errorf("%s for %d: listed %d snapshots, %v", name, room, len(l.Snapshots), l.Err())
 				}
 			}
-			return err
-		})
-		if err != nil || cached > days {
-			t.Errorf("room for %d: %d are cached, %v", room, cached, err)
-		}
-		disk.Empty()
-		if l := list(t, c, "app"); len(l.Snapshots) != days {
-			t.Errorf("room for %d: listed %d snapshots once there is room again", room, len(l.Snapshots))
+			entries, err := os.ReadDir(dir)
+			if err != nil || len(entries) > 1 {
+				t.Errorf("%s for %d: the cache has %v (%v)", name, room, entries, err)
+			}
+			disk.Empty()
+			if l := list(t, c, "app"); len(l.Snapshots) != len(days) {
+				t.Errorf("%s for %d: listed %d snapshots once there is room again", name, room, len(l.Snapshots))
+			}
+			if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+				t.Errorf("%s for %d: once there is room again the cache has %v (%v)", name, room, entries, err)
+			}
 		}
 	}
 }
