@@ -27,8 +27,8 @@ import (
 	"github.com/backupd/backupd/internal/testenv"
 )
 
-// large is the size of a file that does not fit into the spool, four times over.
-const large = 4 << 20
+// large is the size of a file that does not fit into the spool, eight times over: what compressing has in hand, and a disk, take some of it.
+const large = 8 << 20
 
 // disk makes a target a folder, on which the faults of the memory in its place come about.
 func (w *world) disk(t *testing.T, name, dir string) {
