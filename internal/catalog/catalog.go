@@ -1,4 +1,5 @@
-// Package catalog keeps the snapshots of one host in one store: it commits them, lists them, pins them and takes them away.
+// Package catalog keeps the snapshots of one host in one store: it commits them, lists them, pins them and takes them away. Of
+// other hosts that share the store it can list snapshots, and no more.
 //
 // Its order of writes and removals is what makes "a manifest means a whole archive" true. It trusts nothing that lies in the
 // store. A Catalog takes no locks itself: who writes or removes holds those of the volume (Locks), often over more than one call.
@@ -107,6 +108,13 @@ func (l Listing) has(ref snapshot.Ref) bool {
 	return slices.ContainsFunc(l.Snapshots, func(s Snapshot) bool { return s.Ref() == ref })
 }
 
+func (l *Listing) add(more Listing) {
+	l.Snapshots = append(l.Snapshots, more.Snapshots...)
+	l.Unreadable = append(l.Unreadable, more.Unreadable...)
+	l.Loose = append(l.Loose, more.Loose...)
+	l.Unknown = append(l.Unknown, more.Unknown...)
+}
+
 // volumes are those that have snapshots, readable or not.
 func (l Listing) volumes() map[string]bool {
 	volumes := make(map[string]bool)
@@ -119,24 +127,13 @@ func (l Listing) volumes() map[string]bool {
 	return volumes
 }
 
-// Volume lists the snapshots of a volume.
+// Volume lists the snapshots of a volume of the host.
 func (c *Catalog) Volume(ctx context.Context, volume string) (Listing, error) {
-	l, err := c.list(ctx, snapshot.VolumePrefix(c.host, volume))
-	if err != nil {
-		return Listing{}, fmt.Errorf("list snapshots of volume %q: %w", volume, err)
-	}
-	return l, nil
+	return c.List(ctx, Query{Volumes: []string{volume}})
 }
 
-// All lists the snapshots of every volume of the host: by volume, and oldest first.
-func (c *Catalog) All(ctx context.Context) (Listing, error) {
-	l, err := c.list(ctx, snapshot.HostPrefix(c.host))
-	if err != nil {
-		return Listing{}, fmt.Errorf("list snapshots of host %q: %w", c.host, err)
-	}
-	c.cache.sweep(c.host, l.volumes())
-	return l, nil
-}
+// All lists the snapshots of every volume of the host.
+func (c *Catalog) All(ctx context.Context) (Listing, error) { return c.List(ctx, Query{}) }
 
 // There tells whether the store itself still has the manifest of a snapshot.
 func (c *Catalog) There(ctx context.Context, ref snapshot.Ref) (bool, error) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/backupd/backupd/internal/archive"
+	"github.com/backupd/backupd/internal/snapshot"
 )
 
 // When says which snapshot of a volume is meant: the newest good one, the one with an id, or the newest good one not after a moment.
@@ -130,12 +131,27 @@ func Find(snapshots []Snapshot, prefix string) (Snapshot, error) {
 		case found == nil || found.Ref() == s.Ref() && !found.Good() && s.Good():
 			found = &snapshots[i]
 		case found.Ref() != s.Ref():
-			return Snapshot{}, fmt.Errorf("%q could be %s of volume %q or %s of volume %q: give more of the id",
-				prefix, found.ID, found.Volume, s.ID, s.Volume)
+			return Snapshot{}, ambiguous(prefix, found.Ref(), s.Ref())
 		}
 	}
 	if found == nil {
 		return Snapshot{}, fmt.Errorf("no snapshot has an id that begins with %q", prefix)
 	}
 	return *found, nil
+}
+
+// ambiguous says which two are meant, and what tells them apart.
+func ambiguous(prefix string, a, b snapshot.Ref) error {
+	more, of := "give more of the id", func(r snapshot.Ref) string { return fmt.Sprintf("%s of volume %q", r.ID, r.Volume) }
+	if a.Host != b.Host {
+		of = func(r snapshot.Ref) string { return fmt.Sprintf("%s of volume %q on host %q", r.ID, r.Volume, r.Host) }
+	}
+	switch {
+	case a.ID != b.ID:
+	case a.Host != b.Host:
+		more = "name the host"
+	default:
+		more = "they have one id, and only \"restore VOLUME@ID\" tells them apart"
+	}
+	return fmt.Errorf("%q could be %s or %s: %s", prefix, of(a), of(b), more)
 }

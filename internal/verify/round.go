@@ -122,18 +122,19 @@ func waitsSince(s catalog.Snapshot) time.Time {
 	return s.Taken
 }
 
-// Newest gives the newest good snapshot of each volume, sorted by volume. Where that was found damaged the next one comes with it, and so
+// Newest gives the newest good snapshot of each volume, sorted by host and volume. Where that was found damaged the next one comes with it, and so
 // on: both what may have been a mistake, and what is relied on instead.
 func Newest(all []catalog.Snapshot) (newest []catalog.Snapshot) {
 	all = slices.Clone(all)
 	slices.SortStableFunc(all, func(a, b catalog.Snapshot) int {
-		return cmp.Or(strings.Compare(a.Volume, b.Volume), b.Taken.Compare(a.Taken))
+		return cmp.Or(strings.Compare(a.Host, b.Host), strings.Compare(a.Volume, b.Volume), b.Taken.Compare(a.Taken))
 	})
-	settled := map[string]bool{} // volumes
+	settled := map[snapshot.Ref]bool{} // volumes
 	for _, s := range all {
-		if !settled[s.Volume] && s.Manifest.Good() {
+		volume := snapshot.Ref{Host: s.Host, Volume: s.Volume}
+		if !settled[volume] && s.Manifest.Good() {
 			newest = append(newest, s)
-			settled[s.Volume] = s.Good()
+			settled[volume] = s.Good()
 		}
 	}
 	return newest

@@ -1,0 +1,61 @@
+package catalog
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/backupd/backupd/internal/snapshot"
+)
+
+// Query says which snapshots to list. The zero value asks for all of the catalog's own host.
+type Query struct {
+	Host      string   // "" is the catalog's own
+	EveryHost bool     // of all hosts that share the store, for which all keys in it are listed
+	Volumes   []string // none is every volume
+	ID        string   // the beginning of their ids
+}
+
+// part is a part of a store that is listed by itself.
+type part struct{ prefix, whose string }
+
+// parts have all that is asked for, and little else.
+func (q Query) parts() (parts []part) {
+	switch {
+	case q.EveryHost:
+		return []part{{"", "every host"}}
+	case len(q.Volumes) == 0:
+		return []part{{snapshot.HostPrefix(q.Host), fmt.Sprintf("host %q", q.Host)}}
+	}
+	for _, volume := range slices.Compact(slices.Sorted(slices.Values(q.Volumes))) {
+		parts = append(parts, part{snapshot.VolumePrefix(q.Host, volume), fmt.Sprintf("volume %q", volume)})
+	}
+	return parts
+}
+
+// asks tells whether a snapshot in one of the parts is asked for.
+func (q Query) asks(ref snapshot.Ref) bool {
+	return strings.HasPrefix(string(ref.ID), q.ID) && (len(q.Volumes) == 0 || slices.Contains(q.Volumes, ref.Volume))
+}
+
+// whole tells whether all of one host is asked for.
+func (q Query) whole() bool { return !q.EveryHost && len(q.Volumes) == 0 && q.ID == "" }
+
+// List lists snapshots: by host and volume, and oldest first. Only manifests of those that are asked for are read. With an error it gives
+// what it has listed until then.
+func (c *Catalog) List(ctx context.Context, q Query) (all Listing, err error) {
+	q.Host = cmp.Or(q.Host, c.host)
+	for _, part := range q.parts() {
+		l, err := c.list(ctx, part.prefix, q)
+		if err != nil {
+			return all, fmt.Errorf("list snapshots of %s: %w", part.whose, err)
+		}
+		all.add(l)
+	}
+	if q.whole() {
+		c.cache.sweep(q.Host, all.volumes())
+	}
+	return all, nil
+}
