@@ -47,6 +47,7 @@ type app struct {
 	log     *slog.Logger
 	std     streams
 	host    string
+	scope   scope
 	self    string // id of the container that this program runs in
 	ledger  *ledger.Ledger
 	targets []backup.Target // in the order of the settings
@@ -61,10 +62,15 @@ func (a *app) now() time.Time { return time.Now() }
 // withApp makes a command of a function that works with the settings.
 func withApp(std streams, do func(ctx context.Context, a *app, args []string) error) func(*cobra.Command, []string) error {
 	return func(c *cobra.Command, args []string) error {
+		of, err := scopeOf(c)
+		if err != nil {
+			return err
+		}
 		a, err := newApp(c.Context(), std)
 		if err != nil {
 			return err
 		}
+		a.scope = of
 		return do(c.Context(), a, args)
 	}
 }

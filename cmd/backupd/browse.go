@@ -81,11 +81,12 @@ time of modification, path. Only the index of the snapshot is fetched.`,
 		}),
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
+	addHosts(c)
 	return c
 }
 
 func newCat(std streams) *cobra.Command {
-	return &cobra.Command{
+	c := &cobra.Command{
 		Use:     "cat SNAPSHOT PATH",
 		GroupID: "back",
 		Short:   "Print one file of a snapshot",
@@ -103,10 +104,12 @@ before it is printed.`,
 			return errors.Join(err, f.Close())
 		}),
 	}
+	addHosts(c)
+	return c
 }
 
 func newExport(std streams) *cobra.Command {
-	return &cobra.Command{
+	c := &cobra.Command{
 		Use:     "export SNAPSHOT",
 		GroupID: "back",
 		Short:   "Print a whole snapshot as a plain tar stream",
@@ -126,6 +129,8 @@ A terminal is refused.`,
 			return r.Tar(ctx, std.out)
 		}),
 	}
+	addHosts(c)
+	return c
 }
 
 // changeRow is a change in the output of diff.
@@ -176,6 +181,7 @@ time of modification did. Only the indexes of the snapshots are fetched.`,
 		}),
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
+	addHosts(c)
 	return c
 }
 

@@ -22,10 +22,15 @@ func complete(std streams, of candidates, most int) cobra.CompletionFunc {
 		}
 		ctx, cancel := context.WithTimeout(c.Context(), patience)
 		defer cancel()
+		scope, err := scopeOf(c)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
 		a, err := newApp(ctx, streams{in: std.in, out: io.Discard, err: &console{w: io.Discard}})
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveError
 		}
+		a.scope = scope
 		// A name that is not fit for a terminal is not fit for a command line either.
 		unfit := func(s string) bool { return printable(s) != s }
 		return slices.DeleteFunc(of(ctx, a), unfit), cobra.ShellCompDirectiveNoFileComp

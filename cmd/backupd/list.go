@@ -56,7 +56,8 @@ func newList(std streams) *cobra.Command {
 		GroupID: "look",
 		Short:   "List snapshots, oldest first",
 		Long: `List the snapshots of all volumes of this host, or of those that are named,
-oldest first. One that lies on several targets has one line.
+oldest first. One that lies on several targets has one line. Of other hosts that
+share the targets nothing is shown unless --host or --all-hosts asks for it.
 
 GRADE says how still the data was while it was read:
 
@@ -71,6 +72,7 @@ and "latest" does not mean it. TARGETS says on which of them it is DAMAGED, by w
 was found when it was last read back. "backupd show" tells more of each.`,
 		Example: `  backupd list
   backupd list app
+  backupd list --host web2
   backupd list --json app | jq -r '.snapshots[-1].id'`,
 		ValidArgsFunction: complete(std, storedVolumes, 0),
 		RunE: withApp(std, func(ctx context.Context, a *app, args []string) error {
@@ -85,23 +87,28 @@ was found when it was last read back. "backupd show" tells more of each.`,
 			if len(all) == 0 && err == nil {
 				return a.noSnapshots(args)
 			}
-			return errors.Join(printSnapshots(std, all, a.now()), err)
+			return errors.Join(a.printSnapshots(all), err)
 		}),
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
+	addHosts(c)
 	return c
 }
 
 // noSnapshots says so: an error where a volume was named, since its name may be wrong.
 func (a *app) noSnapshots(volumes []string) error {
 	if len(volumes) > 0 {
-		return fmt.Errorf("there are no snapshots of %q on host %q", volumes, a.host)
+		return fmt.Errorf("there are no snapshots of %q on %s", volumes, a.hosts())
 	}
-	_, err := fmt.Fprintf(a.std.err, "no snapshots of host %s yet: make some with \"backupd backup\"\n", printable(a.host))
+	hint := " (\"backupd list --all-hosts\" shows which hosts have some)"
+	if a.scope == (scope{}) {
+		hint = " yet: make some with \"backupd backup\""
+	}
+	_, err := fmt.Fprintf(a.std.err, "there are no snapshots of %s%s\n", a.hosts(), hint)
 	return err
 }
 
-func printSnapshots(std streams, all []stored, now time.Time) error {
+func (a *app) printSnapshots(all []stored) error {
 	if len(all) == 0 {
 		return nil
 	}
@@ -113,11 +120,19 @@ func printSnapshots(std streams, all []stored, now time.Time) error {
 		}
 		copies[s.Ref()] = append(copies[s.Ref()], s)
 	}
-	t := newTable(std.out, "SNAPSHOT", "VOLUME", "AGE", "SIZE", "GRADE", "HELD", "TARGETS") // fits 80 columns, as a rule
+	titles := []string{"SNAPSHOT", "VOLUME", "AGE", "SIZE", "GRADE", "HELD", "TARGETS"} // fits 80 columns, as a rule
+	if a.scope.every {
+		titles = slices.Insert(titles, 1, "HOST")
+	}
+	t := newTable(a.std.out, titles...)
 	for _, ref := range order {
 		s := copies[ref][0]
-		t.row(string(s.ID), s.Volume, age(s.Taken, now), short(s.Contents.Bytes), gradedCopies(copies[ref]),
-			held(s.HeldMS()), places(copies[ref]))
+		cells := []string{string(s.ID), s.Volume, age(s.Taken, a.now()), short(s.Contents.Bytes), gradedCopies(copies[ref]),
+			held(s.HeldMS()), places(copies[ref])}
+		if a.scope.every {
+			cells = slices.Insert(cells, 1, s.Host)
+		}
+		t.row(cells...)
 	}
 	return t.flush()
 }
@@ -150,45 +165,29 @@ func places(copies []stored) string {
 // snapshots gives those of the named volumes, or of all, on every target, oldest first. What could be listed is given also when
 // there is an error.
 func (a *app) snapshots(ctx context.Context, volumes []string) ([]stored, error) {
+	return a.stored(ctx, a.scope.query(volumes, ""))
+}
+
+func (a *app) stored(ctx context.Context, q catalog.Query) ([]stored, error) {
 	var all []stored
 	var errs []error
 	for _, t := range a.targets {
-		listings, err := listings(ctx, t, volumes)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("target %s: %w", t.Name, err))
+		l, err := t.Catalog.List(ctx, q)
+		for _, s := range l.Snapshots {
+			all = append(all, stored{s, t})
 		}
-		for _, l := range listings {
-			for _, s := range l.Snapshots {
-				all = append(all, stored{s, t})
-			}
-			if err := l.Err(); err != nil {
-				errs = append(errs, fmt.Errorf("target %s: %w", t.Name, err))
-			}
+		if err := errors.Join(err, l.Err()); err != nil {
+			errs = append(errs, fmt.Errorf("target %s: %w", t.Name, err))
 		}
 	}
 	slices.SortStableFunc(all, func(x, y stored) int { return x.Taken.Compare(y.Taken) })
 	return all, errors.Join(errs...)
 }
 
-func listings(ctx context.Context, t backup.Target, volumes []string) ([]catalog.Listing, error) {
-	if len(volumes) == 0 {
-		l, err := t.Catalog.All(ctx)
-		return []catalog.Listing{l}, err
-	}
-	var all []catalog.Listing
-	for _, volume := range volumes {
-		l, err := t.Catalog.Volume(ctx, volume)
-		if err != nil {
-			return all, err
-		}
-		all = append(all, l)
-	}
-	return all, nil
-}
-
 // find gives the snapshot that an id or the beginning of one means, on every target that has it.
 func (a *app) find(ctx context.Context, prefix string) ([]stored, error) {
-	all, unlisted := a.snapshots(ctx, nil)
+	prefix = strings.TrimSpace(prefix)
+	all, unlisted := a.stored(ctx, a.scope.query(nil, prefix))
 	return match(all, prefix, unlisted)
 }
 
@@ -214,7 +213,7 @@ func match(all []stored, prefix string, unlisted error) (copies []stored, err er
 }
 
 func newShow(std streams) *cobra.Command {
-	return &cobra.Command{
+	c := &cobra.Command{
 		Use:     "show SNAPSHOT",
 		GroupID: "look",
 		Short:   "Print the manifest of a snapshot",
@@ -243,6 +242,8 @@ SNAPSHOT is an id, or the beginning of one that is unique.`,
 			return err
 		}),
 	}
+	addHosts(c)
+	return c
 }
 
 // printDamage tells what was wrong with a snapshot when it was last read back.

@@ -27,7 +27,8 @@ func TestStoriesOfTheSuperuser(t *testing.T) {
 	tell(t, "testdata/root", nil)
 }
 
-// TestStoriesOfS3 have a server at $ENDPOINT, with a bucket "bucket", and one "locking" that can lock objects.
+// TestStoriesOfS3 have a server at $ENDPOINT, with a bucket "bucket", and one "locking" that can lock objects; what it stores lies in
+// $SERVER_DIR.
 func TestStoriesOfS3(t *testing.T) {
 	tell(t, "testdata/s3", withServer(t))
 }
@@ -40,7 +41,7 @@ func withServer(t *testing.T) map[string]string {
 	server.Bucket("bucket")
 	server.LockingBucket("locking")
 	return map[string]string{
-		"ENDPOINT": server.Endpoint, "SERVER": strconv.Itoa(server.Process.Pid),
+		"ENDPOINT": server.Endpoint, "SERVER_DIR": server.Dir, "SERVER": strconv.Itoa(server.Process.Pid),
 		"AWS_ACCESS_KEY_ID": s3test.AccessKey, "AWS_SECRET_ACCESS_KEY": s3test.SecretKey,
 		"AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull, "AWS_EC2_METADATA_DISABLED": "true",
 	}

@@ -50,11 +50,16 @@ means the newest good snapshot that is not after it.
                      checked, every container that mounts it is stopped, the
                      content is exchanged, and they are started again
 
+With --host it is the snapshot of another host that shares the targets, and what
+is restored to is on this one.
+
 Every byte is checked against the digests that the manifest vouches for, and
 nothing is overwritten before that.`,
 		Example: `  backupd restore app --to-volume app
   backupd restore app@2h --in-place
   backupd restore app@2026-11-20T14:00 --to-dir /tmp/app --path 'etc/**'
+
+  backupd restore app --host web2 --to-volume app
 
   # in an init service of a compose file: fill the volume if it is a fresh one
   backupd restore app --to-volume app --if-empty`,
@@ -75,6 +80,7 @@ nothing is overwritten before that.`,
 	fl.BoolVar(&f.ifEmpty, "if-empty", false, "do nothing, successfully, when the destination is not empty")
 	fl.BoolVar(&f.keepGoing, "keep-going", false, "with --to-dir: restore what can be read of a damaged snapshot, and name what is hit")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "say what would be restored, and write nothing")
+	addHost(c)
 	return c
 }
 
@@ -166,7 +172,7 @@ func (a *app) choose(ctx context.Context, volume string, when catalog.When, from
 	}
 	picked, err := when.Pick(plain)
 	if err != nil {
-		return stored{}, errors.Join(fmt.Errorf("volume %q on host %q: %w", volume, a.host, err), listErr)
+		return stored{}, errors.Join(fmt.Errorf("volume %q on %s: %w", volume, a.hosts(), err), listErr)
 	}
 	if listErr != nil {
 		a.log.Warn("not every snapshot could be looked at", "err", listErr)
@@ -187,7 +193,7 @@ func (a *app) restoreFor(ctx context.Context, chosen stored, req restore.Request
 	r := a.restorer(src)
 	bars := newBars(a.std.err)
 	r.Progress = func(written, expected int64) { bars.update(chosen.Volume, written, expected) }
-	fmt.Fprintf(a.std.err, "restoring %s of volume %s, taken %s (%s, %s), from %s\n", chosen.ID, printable(chosen.Volume),
+	fmt.Fprintf(a.std.err, "restoring %s of volume %s, taken %s (%s, %s), from %s\n", chosen.ID, a.volumeName(chosen.Host, chosen.Volume),
 		ago(chosen.Taken, a.now()), size(chosen.Contents.Bytes), graded(chosen.Manifest), chosen.target.Name)
 	result, where, err := a.deliver(ctx, r, src, req, f, chosen.Volume)
 	bars.done()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 type verifyRow struct {
 	ID      string      `json:"id"`
 	Volume  string      `json:"volume"`
+	Host    string      `json:"host"`
 	Target  string      `json:"target"`
 	Sound   bool        `json:"sound"`
 	Unread  bool        `json:"unread"`         // it could not be looked at, so that nothing bad is known of it
@@ -73,7 +75,7 @@ snapshots could be read and are sound.`,
 				row := a.verify(ctx, s)
 				rows = append(rows, row)
 				if !asJSON {
-					printVerified(std, row)
+					a.printVerified(row)
 				}
 			}
 			if asJSON {
@@ -87,6 +89,7 @@ snapshots could be read and are sound.`,
 	c.Flags().BoolVar(&all, "all", false, "every snapshot, and not only the newest good ones")
 	c.Flags().StringArrayVar(&volumes, "volume", nil, "only of this volume; may be repeated")
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
+	addHosts(c)
 	return c
 }
 
@@ -112,7 +115,9 @@ func (a *app) toVerify(ctx context.Context, names, volumes []string, all bool) (
 			chosen = append(chosen, stored{s, t})
 		}
 	}
-	slices.SortStableFunc(chosen, func(x, y stored) int { return strings.Compare(x.Volume, y.Volume) })
+	slices.SortStableFunc(chosen, func(x, y stored) int {
+		return cmp.Or(strings.Compare(x.Host, y.Host), strings.Compare(x.Volume, y.Volume))
+	})
 	return chosen, unlisted
 }
 
@@ -138,7 +143,7 @@ func (a *app) verify(ctx context.Context, s stored) verifyRow {
 	began := a.now()
 	r := a.verifier().Snapshot(ctx, s.target, s.Snapshot, func(done, expected int64) { bars.update(s.Volume, done, expected) })
 	row := verifyRow{
-		ID: string(s.ID), Volume: s.Volume, Target: s.target.Name, Bytes: r.Bytes, Damages: []damageRow{}, Seconds: a.now().Sub(began).Seconds(),
+		ID: string(s.ID), Volume: s.Volume, Host: s.Host, Target: s.target.Name, Bytes: r.Bytes, Damages: []damageRow{}, Seconds: a.now().Sub(began).Seconds(),
 		Sound: r.Verdict == verify.Sound, Unread: r.Verdict == verify.Unread, Gone: r.Verdict == verify.Gone, Locked: text(r.Locked), Error: text(r.Err),
 	}
 	for _, d := range r.Damages {
@@ -153,7 +158,8 @@ func (a *app) verify(ctx context.Context, s stored) verifyRow {
 	return row
 }
 
-func printVerified(std streams, row verifyRow) {
+func (a *app) printVerified(row verifyRow) {
+	std := a.std
 	verdict := "sound"
 	switch {
 	case row.Unread:
@@ -165,7 +171,7 @@ func printVerified(std streams, row verifyRow) {
 	case row.Locked != "":
 		verdict = "as written"
 	}
-	fmt.Fprintf(std.out, "%s  %s  of %s on %s: %s\n", verdict, row.ID, printable(row.Volume), row.Target, row.pace())
+	fmt.Fprintf(std.out, "%s  %s  of %s on %s: %s\n", verdict, row.ID, a.volumeName(row.Host, row.Volume), row.Target, row.pace())
 	if row.Locked != "" {
 		fmt.Fprintf(std.out, "  checked: the bytes that are stored; not checked: what is in them, as %s\n", printable(row.Locked))
 	}
