@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,6 +40,8 @@ type snapshotRow struct {
 	Encrypted   bool           `json:"encrypted,omitempty"`
 	Verified    time.Time      `json:"verified,omitzero"` // when it was last read back
 	Damaged     string         `json:"damaged,omitempty"` // what was wrong with it then
+
+	grade string // for people
 }
 
 func row(s stored) snapshotRow {
@@ -46,6 +49,7 @@ func row(s stored) snapshotRow {
 		ID: s.ID, Volume: s.Volume, Host: s.Host, Target: s.target.Name, Taken: s.Taken, Bytes: s.Contents.Bytes,
 		StoredBytes: s.StoredBytes(), Entries: s.Contents.Entries, Grade: s.Grade, HeldMS: s.HeldMS(), Good: s.Good(),
 		Pinned: s.Pinned, Suspect: s.Suspect, Encrypted: s.Encrypted(), Verified: s.Proof.At, Damaged: s.Proof.Damaged,
+		grade: graded(s.Manifest),
 	}
 }
 
@@ -76,18 +80,14 @@ was found when it was last read back. "backupd show" tells more of each.`,
   backupd list --json app | jq -r '.snapshots[-1].id'`,
 		ValidArgsFunction: complete(std, storedVolumes, 0),
 		RunE: withApp(std, func(ctx context.Context, a *app, args []string) error {
-			all, err := a.snapshots(ctx, args)
+			rows, err := a.rows(ctx, args)
 			if asJSON {
-				rows := make([]snapshotRow, len(all))
-				for i, s := range all {
-					rows[i] = row(s)
-				}
 				return errors.Join(writeJSON(std.out, "snapshots", rows), err)
 			}
-			if len(all) == 0 && err == nil {
+			if len(rows) == 0 && err == nil {
 				return a.noSnapshots(args)
 			}
-			return errors.Join(a.printSnapshots(all), err)
+			return errors.Join(a.printSnapshots(rows), err)
 		}),
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
@@ -108,17 +108,18 @@ func (a *app) noSnapshots(volumes []string) error {
 	return err
 }
 
-func (a *app) printSnapshots(all []stored) error {
-	if len(all) == 0 {
+func (a *app) printSnapshots(rows []snapshotRow) error {
+	if len(rows) == 0 {
 		return nil
 	}
 	var order []snapshot.Ref
-	copies := map[snapshot.Ref][]stored{}
-	for _, s := range all {
-		if copies[s.Ref()] == nil {
-			order = append(order, s.Ref())
+	copies := map[snapshot.Ref][]snapshotRow{}
+	for _, r := range rows {
+		ref := snapshot.Ref{Host: r.Host, Volume: r.Volume, ID: r.ID}
+		if copies[ref] == nil {
+			order = append(order, ref)
 		}
-		copies[s.Ref()] = append(copies[s.Ref()], s)
+		copies[ref] = append(copies[ref], r)
 	}
 	titles := []string{"SNAPSHOT", "VOLUME", "AGE", "SIZE", "GRADE", "HELD", "TARGETS"} // fits 80 columns, as a rule
 	if a.scope.every {
@@ -126,11 +127,10 @@ func (a *app) printSnapshots(all []stored) error {
 	}
 	t := newTable(a.std.out, titles...)
 	for _, ref := range order {
-		s := copies[ref][0]
-		cells := []string{string(s.ID), s.Volume, age(s.Taken, a.now()), short(s.Contents.Bytes), gradedCopies(copies[ref]),
-			held(s.HeldMS()), places(copies[ref])}
+		r := copies[ref][0]
+		cells := []string{string(r.ID), r.Volume, age(r.Taken, a.now()), short(r.Bytes), gradedCopies(copies[ref]), held(r.HeldMS), places(copies[ref])}
 		if a.scope.every {
-			cells = slices.Insert(cells, 1, s.Host)
+			cells = slices.Insert(cells, 1, r.Host)
 		}
 		t.row(cells...)
 	}
@@ -138,28 +138,48 @@ func (a *app) printSnapshots(all []stored) error {
 }
 
 // gradedCopies is a grade for people, of a snapshot that counts when it does on any target.
-func gradedCopies(copies []stored) string {
-	word := graded(copies[0].Manifest)
-	if copies[0].Manifest.Good() && !slices.ContainsFunc(copies, func(s stored) bool { return s.Good() }) {
+func gradedCopies(copies []snapshotRow) string {
+	word := strings.TrimSuffix(copies[0].grade, "*")
+	if !slices.ContainsFunc(copies, func(r snapshotRow) bool { return r.Good }) {
 		word += "*"
 	}
 	return word
 }
 
 // places names the targets that have a snapshot, those on which it is pinned, and those on which it is damaged.
-func places(copies []stored) string {
+func places(copies []snapshotRow) string {
 	var words []string
-	for _, s := range copies {
-		word := s.target.Name
-		if s.Pinned {
+	for _, r := range copies {
+		word := r.Target
+		if r.Pinned {
 			word += "(pinned)"
 		}
-		if s.Proof.Damaged != "" {
+		if r.Damaged != "" {
 			word += "(DAMAGED)"
 		}
 		words = append(words, word)
 	}
 	return strings.Join(words, ",")
+}
+
+// rows gives the same as snapshots, of which there may be very many: only what is shown is kept of each.
+func (a *app) rows(ctx context.Context, volumes []string) ([]snapshotRow, error) {
+	rows := []snapshotRow{}
+	var errs []error
+	for _, t := range a.targets {
+		for l, err := range t.Catalog.Each(ctx, a.scope.query(volumes, "")) {
+			for _, s := range l.Snapshots {
+				rows = append(rows, row(stored{s, t}))
+			}
+			if err := errors.Join(err, l.Err()); err != nil {
+				errs = append(errs, fmt.Errorf("target %s: %w", t.Name, err))
+			}
+		}
+	}
+	slices.SortStableFunc(rows, func(x, y snapshotRow) int {
+		return cmp.Or(x.Taken.Compare(y.Taken), strings.Compare(x.Host, y.Host), strings.Compare(x.Volume, y.Volume))
+	})
+	return rows, errors.Join(errs...)
 }
 
 // snapshots gives those of the named volumes, or of all, on every target, oldest first. What could be listed is given also when

@@ -6,12 +6,14 @@
 package catalog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/backupd/backupd/internal/seal"
@@ -113,6 +115,17 @@ func (l *Listing) add(more Listing) {
 	l.Unreadable = append(l.Unreadable, more.Unreadable...)
 	l.Loose = append(l.Loose, more.Loose...)
 	l.Unknown = append(l.Unknown, more.Unknown...)
+}
+
+// sort puts volumes that came in the order of their keys into that of their names.
+func (l *Listing) sort() {
+	slices.SortStableFunc(l.Snapshots, func(a, b Snapshot) int { return byVolumeAndTime(a.Ref(), b.Ref()) })
+	slices.SortStableFunc(l.Unreadable, func(a, b Unreadable) int { return byVolumeAndTime(a.Ref, b.Ref) })
+	slices.SortStableFunc(l.Loose, func(a, b Loose) int { return byVolumeAndTime(a.Ref, b.Ref) })
+}
+
+func byVolumeAndTime(a, b snapshot.Ref) int {
+	return cmp.Or(strings.Compare(a.Host, b.Host), strings.Compare(a.Volume, b.Volume), strings.Compare(string(a.ID), string(b.ID)))
 }
 
 // volumes are those that have snapshots, readable or not.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"iter"
 	"slices"
 	"strings"
 
@@ -13,10 +14,10 @@ import (
 	"github.com/backupd/backupd/internal/snapshot"
 )
 
-// Of how many volumes, and of each how many manifests, are read at once.
+// Of how many volumes manifests are read ahead, and of each how many at once.
 const (
-	volumesAtOnce = 4
-	fetches       = 8
+	volumesAhead = 4
+	fetches      = 8
 )
 
 // place is where objects of one snapshot lie in a store.
@@ -30,12 +31,95 @@ func (p place) has(kind snapshot.Kind) bool {
 	return slices.ContainsFunc(p.objects, func(o Loose) bool { return o.Kind == kind })
 }
 
-func (c *Catalog) list(ctx context.Context, prefix string, q Query) (Listing, error) {
-	places, err := c.places(ctx, prefix, q)
-	if err != nil {
-		return Listing{}, err
+// each lists what lies below a prefix, volume by volume in the order of keys. While one is looked at the next ones are read.
+func (c *Catalog) each(ctx context.Context, prefix string, q Query) iter.Seq2[Listing, error] {
+	return func(yield func(Listing, error) bool) {
+		ctx, cancel := context.WithCancelCause(ctx)
+		ahead := make(chan chan Listing, volumesAhead)
+		ended := make(chan error, 1)
+		go func() {
+			defer close(ahead)
+			ended <- c.readAhead(ctx, prefix, q, ahead)
+		}()
+		wanted := true
+		for next := range ahead {
+			l := <-next
+			if wanted && context.Cause(ctx) == nil && !yield(l, nil) {
+				wanted = false
+				cancel(nil)
+			}
+		}
+		if err := cmp.Or(<-ended, context.Cause(ctx)); err != nil && wanted {
+			yield(Listing{}, err)
+		}
+		cancel(nil)
 	}
-	var l Listing
+}
+
+// readAhead has the volumes listed, each by a goroutine of its own, which sends one Listing.
+func (c *Catalog) readAhead(ctx context.Context, prefix string, q Query, ahead chan<- chan Listing) error {
+	for places, err := range c.volumes(ctx, prefix, q) {
+		if err != nil {
+			return err
+		}
+		next := make(chan Listing, 1)
+		select {
+		case ahead <- next:
+			go func() { next <- c.volume(ctx, places) }()
+		case <-ctx.Done():
+		}
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+	}
+	return context.Cause(ctx)
+}
+
+// volumes gives the places of one volume after the other, each oldest first: keys come sorted, so those of a volume come together.
+func (c *Catalog) volumes(ctx context.Context, prefix string, q Query) iter.Seq2[[]place, error] {
+	return func(yield func([]place, error) bool) {
+		var places []place
+		for object, err := range c.store.List(ctx, prefix) {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			ref, kind, err := snapshot.ParseKey(object.Key)
+			if err != nil || !strings.HasPrefix(object.Key, prefix) {
+				continue // foreign
+			}
+			if len(places) > 0 && !sameVolume(places[0].ref, ref) {
+				if !yield(places, nil) {
+					return
+				}
+				places = nil
+			}
+			places = put(places, ref, q.asks(ref), Loose{Ref: ref, Kind: kind, Modified: object.Modified})
+		}
+		if len(places) > 0 {
+			yield(places, nil)
+		}
+	}
+}
+
+func sameVolume(a, b snapshot.Ref) bool { return a.Host == b.Host && a.Volume == b.Volume }
+
+// put adds an object to the places of its volume.
+func put(places []place, ref snapshot.Ref, asked bool, object Loose) []place {
+	if len(places) > 0 { // many snapshots, one name in memory
+		ref.Host, ref.Volume = places[0].ref.Host, places[0].ref.Volume
+	}
+	if len(places) == 0 || places[len(places)-1].ref != ref {
+		places = append(places, place{ref: ref, asked: asked})
+	}
+	p := &places[len(places)-1]
+	object.Ref = p.ref
+	p.objects = append(p.objects, object)
+	return places
+}
+
+// volume lists what is asked for of one volume.
+func (c *Catalog) volume(ctx context.Context, places []place) (l Listing) {
 	places = slices.DeleteFunc(places, func(p place) bool {
 		loose := !p.has(snapshot.ManifestKind)
 		if loose && p.asked {
@@ -44,9 +128,6 @@ func (c *Catalog) list(ctx context.Context, prefix string, q Query) (Listing, er
 		return loose
 	})
 	manifests, failed := c.manifests(ctx, places)
-	if err := context.Cause(ctx); err != nil {
-		return Listing{}, err
-	}
 	for i, p := range places {
 		switch err := failed[i]; {
 		case !p.asked:
@@ -58,83 +139,29 @@ func (c *Catalog) list(ctx context.Context, prefix string, q Query) (Listing, er
 		}
 	}
 	c.mark(&l)
-	return l, nil
+	return l
 }
 
-// mark puts into a listing what was found before. The snapshots of a volume come one after the other.
+// mark puts into the listing of a volume what was found before.
 func (c *Catalog) mark(l *Listing) {
-	if c.found == nil {
+	if c.found == nil || len(l.Snapshots) == 0 {
 		return
 	}
-	var found map[snapshot.ID]snapshot.Proof
+	found, err := c.found(l.Snapshots[0].Host, l.Snapshots[0].Volume)
+	if err != nil {
+		l.Unknown = append(l.Unknown, err)
+	}
 	for i := range l.Snapshots {
-		s := &l.Snapshots[i]
-		if i == 0 || !sameVolume(s.Ref(), l.Snapshots[i-1].Ref()) {
-			var err error
-			if found, err = c.found(s.Host, s.Volume); err != nil {
-				l.Unknown = append(l.Unknown, err)
-			}
-		}
-		s.Proof = found[s.ID]
+		l.Snapshots[i].Proof = found[l.Snapshots[i].ID]
 	}
 }
 
-func sameVolume(a, b snapshot.Ref) bool { return a.Host == b.Host && a.Volume == b.Volume }
-
-// places gives all snapshots that have an object below prefix: by volume, and oldest first.
-func (c *Catalog) places(ctx context.Context, prefix string, q Query) ([]place, error) {
-	var places []place
-	var last *place
-	for object, err := range c.store.List(ctx, prefix) {
-		if err != nil {
-			return nil, err
-		}
-		ref, kind, err := snapshot.ParseKey(object.Key)
-		if err != nil || !strings.HasPrefix(object.Key, prefix) {
-			continue // foreign
-		}
-		if last == nil || last.ref != ref { // keys come sorted, so a snapshot's objects come together
-			if last != nil && sameVolume(last.ref, ref) {
-				ref.Host, ref.Volume = last.ref.Host, last.ref.Volume // many snapshots, one name in memory
-			}
-			places = append(places, place{ref: ref, asked: q.asks(ref)})
-			last = &places[len(places)-1]
-		}
-		last.objects = append(last.objects, Loose{Ref: last.ref, Kind: kind, Modified: object.Modified})
-	}
-	slices.SortFunc(places, func(a, b place) int { return byVolumeAndTime(a.ref, b.ref) })
-	return places, nil
-}
-
-func byVolumeAndTime(a, b snapshot.Ref) int {
-	return cmp.Or(strings.Compare(a.Host, b.Host), strings.Compare(a.Volume, b.Volume), strings.Compare(string(a.ID), string(b.ID)))
-}
-
-// manifests reads those of all places that are asked for, each from the cache where that has it, or why it cannot be read.
-func (c *Catalog) manifests(ctx context.Context, places []place) ([]snapshot.Manifest, []error) {
-	manifests, failed := make([]snapshot.Manifest, len(places)), make([]error, len(places))
-	var g errgroup.Group
-	g.SetLimit(volumesAtOnce)
-	for from := 0; from < len(places); {
-		to := from + 1
-		for to < len(places) && sameVolume(places[to].ref, places[from].ref) {
-			to++
-		}
-		of, read, why := places[from:to], manifests[from:to], failed[from:to]
-		g.Go(func() error {
-			c.manifestsOf(ctx, of, read, why)
-			return nil
-		})
-		from = to
-	}
-	_ = g.Wait() // none fails
-	return manifests, failed
-}
-
-// manifestsOf reads the manifests of one volume. Of those that nobody asks for the cache keeps what it has.
-func (c *Catalog) manifestsOf(ctx context.Context, places []place, manifests []snapshot.Manifest, failed []error) {
+// manifests reads those of one volume that are asked for, each from the cache where that has it, or why it cannot be read. Of the others the
+// cache keeps what it has.
+func (c *Catalog) manifests(ctx context.Context, places []place) (manifests []snapshot.Manifest, failed []error) {
+	manifests, failed = make([]snapshot.Manifest, len(places)), make([]error, len(places))
 	if !slices.ContainsFunc(places, func(p place) bool { return p.asked }) {
-		return
+		return manifests, failed
 	}
 	first := places[0].ref
 	known := c.cache.load(first.Host, first.Volume)
@@ -173,4 +200,5 @@ func (c *Catalog) manifestsOf(ctx context.Context, places []place, manifests []s
 	if learned || len(readable) != len(known) {
 		c.cache.save(first.Host, first.Volume, readable)
 	}
+	return manifests, failed
 }

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"iter"
+	"maps"
 	"slices"
 	"strings"
 
@@ -43,19 +45,38 @@ func (q Query) asks(ref snapshot.Ref) bool {
 // whole tells whether all of one host is asked for.
 func (q Query) whole() bool { return !q.EveryHost && len(q.Volumes) == 0 && q.ID == "" }
 
-// List lists snapshots: by host and volume, and oldest first. Only manifests of those that are asked for are read. With an error it gives
-// what it has listed until then.
-func (c *Catalog) List(ctx context.Context, q Query) (all Listing, err error) {
+// Each lists snapshots volume by volume, in no order that means anything, and of each volume oldest first. So there may be more than fit into
+// memory. It ends at the first error. Only manifests of snapshots that are asked for are read.
+func (c *Catalog) Each(ctx context.Context, q Query) iter.Seq2[Listing, error] {
 	q.Host = cmp.Or(q.Host, c.host)
-	for _, part := range q.parts() {
-		l, err := c.list(ctx, part.prefix, q)
-		if err != nil {
-			return all, fmt.Errorf("list snapshots of %s: %w", part.whose, err)
+	return func(yield func(Listing, error) bool) {
+		volumes := map[string]bool{}
+		for _, part := range q.parts() {
+			for l, err := range c.each(ctx, part.prefix, q) {
+				if err != nil {
+					err = fmt.Errorf("list snapshots of %s: %w", part.whose, err)
+				}
+				if !yield(l, err) || err != nil {
+					return
+				}
+				maps.Copy(volumes, l.volumes())
+			}
+		}
+		if q.whole() {
+			c.cache.sweep(q.Host, volumes)
+		}
+	}
+}
+
+// List lists snapshots: by host and volume, and oldest first. With an error it gives what it has listed until then.
+func (c *Catalog) List(ctx context.Context, q Query) (all Listing, err error) {
+	for l, failed := range c.Each(ctx, q) {
+		if failed != nil {
+			err = failed
+			break
 		}
 		all.add(l)
 	}
-	if q.whole() {
-		c.cache.sweep(q.Host, all.volumes())
-	}
-	return all, nil
+	all.sort()
+	return all, err
 }

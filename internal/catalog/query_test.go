@@ -1,9 +1,13 @@
 package catalog_test
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/backupd/backupd/internal/catalog"
 	"github.com/backupd/backupd/internal/faulttest"
@@ -85,6 +89,35 @@ func TestOneOutOfMany(t *testing.T) {
 	if n := r.fetched(t, 4); n != 0 {
 		t.Errorf("looking for one made the cache forget %d others", n)
 	}
+}
+
+// Who has seen enough leaves nothing running, and nobody takes for all what was listed until the context ended.
+func TestListingIsCutShort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := memory.New()
+		for day := range 20 {
+			commit(t, s, host, fmt.Sprintf("volume-%d", day), day)
+		}
+		c := catalog.New(s, nil, host)
+		for range c.Each(t.Context(), catalog.Query{}) {
+			break
+		}
+		for seen := range 20 {
+			ctx, cancel := context.WithCancel(t.Context())
+			var failed error
+			n := 0
+			for l, err := range c.Each(ctx, catalog.Query{}) {
+				if n += len(l.Snapshots); n > seen {
+					cancel()
+				}
+				failed = err
+			}
+			if n != seen+1 || !errors.Is(failed, context.Canceled) {
+				t.Errorf("listed %d, and then %v", n, failed)
+			}
+			cancel()
+		}
+	})
 }
 
 // Whatever lies in a store, each host lists what is its own, and a manifest counts only where it says that it belongs.
