@@ -15,7 +15,6 @@ import (
 
 // E2E_MEMORY_GIB asks for a larger volume: the figure must not grow with it. Some three times its size must be free on disk.
 func TestMemoryIsBounded(t *testing.T) {
-	const limit = 128 << 20
 	gib := 1
 	if text := os.Getenv("E2E_MEMORY_GIB"); text != "" {
 		var err error
@@ -26,6 +25,8 @@ func TestMemoryIsBounded(t *testing.T) {
 	server := s3test.Start(t)
 	d := testenv.NewDocker(t)
 	p := newProgram(t, d).with("BACKUPD_TARGETS", "s3="+server.Bucket("memory").String()).with("BACKUPD_SPOOL_LIMIT", "512MiB")
+	several := "local=file://" + t.TempDir() + ",s3=" + server.Bucket("several").String()
+	sealed, _ := p.with("BACKUPD_TARGETS", several).encrypting()
 	volume := d.Volume("data", enrolled(), nil)
 	dir := folder(t, d, volume)
 	const large = 256 // MiB
@@ -34,14 +35,17 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 	restored := filepath.Join(t.TempDir(), "restored")
 	for _, step := range []struct {
-		name string
-		args []string
+		name  string
+		limit int64 // MiB
+		by    *program
+		args  []string
 	}{
-		{"backup", []string{"backup", volume}},
-		{"restore", []string{"restore", volume, "--to-dir", restored}},
+		{"backup", 128, p, []string{"backup", volume}},
+		{"restore", 128, p, []string{"restore", volume, "--to-dir", restored}},
+		{"encrypted_backup_to_two", 192, sealed, []string{"backup", volume}},
 	} {
-		peak := p.peak(step.args...)
-		if peak > limit {
+		peak := step.by.peak(step.args...)
+		if peak > step.limit<<20 {
 			t.Errorf("%s of %d GiB took %d MiB of memory", step.name, gib, peak>>20)
 		}
 		t.Attr(fmt.Sprintf("peak_memory_of_%s_%d_gib", step.name, gib), fmt.Sprintf("%d MiB", peak>>20))
