@@ -13,7 +13,7 @@ import (
 	"github.com/backupd/backupd/internal/testenv"
 )
 
-// E2E_MEMORY_GIB asks for a larger volume: the figure must not grow with it. Some three times its size must be free on disk.
+// E2E_MEMORY_GIB asks for a larger volume: the figure must not grow with it. Some five times its size must be free on disk.
 func TestMemoryIsBounded(t *testing.T) {
 	gib := 1
 	if text := os.Getenv("E2E_MEMORY_GIB"); text != "" {
