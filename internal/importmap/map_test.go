@@ -55,7 +55,7 @@ part
 	quiesce                 durable engine snapshot
 	remote                  =folder archive
 	retention               snapshot targets
-	spool
+	spool                   targets
 	targets/local           durable targets
 	targets/rclone          targets
 	targets/s3              targets

@@ -38,7 +38,7 @@ func (s *Spool) letGo() {
 	if s.lacking == nil || s.draft == nil {
 		return
 	}
-	if slowest := s.slowest(); slowest == nil || slowest.pos >= s.base {
+	if slowest := s.slowest(); slowest == nil || slowest.need() >= s.base {
 		s.closing, s.draft = s.draft.Close(), nil
 	}
 }

@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"math"
 	"os"
+
+	"github.com/backupd/backupd/internal/targets"
 )
 
 // Reader reads the stream of a spool from its beginning.
@@ -13,7 +16,8 @@ type Reader struct {
 	spool  *Spool
 	name   string
 	sum    uint32 // of what was read
-	pos    int64  // guarded by the spool's lock, as is closed
+	pos    int64  // guarded by the spool's lock, as is what follows
+	kept   int64  // where that begins which has to stay, though it was read
 	closed bool
 }
 
@@ -22,7 +26,7 @@ type Reader struct {
 func (s *Spool) Reader(name string) *Reader {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := &Reader{spool: s, name: name}
+	r := &Reader{spool: s, name: name, kept: math.MaxInt64}
 	s.readers = append(s.readers, r)
 	return r
 }
@@ -59,15 +63,15 @@ func (r *Reader) next(want int64) (from io.ReaderAt, at, n int64, err error) {
 			return nil, 0, 0, os.ErrClosed
 		case s.ended && s.err != nil: // a stream that failed is not worth reading to its end
 			return nil, 0, 0, s.err
-		case r.pos < s.base:
-			return s.draft, r.pos, min(want, s.base-r.pos), nil
 		case r.pos < s.written:
-			at = (r.pos - s.base) % s.limit
-			return s.ring, at, min(want, s.written-r.pos, s.limit-at), nil
+			from, at, n = s.place(r.pos, want)
+			return from, at, n, nil
 		case s.ended && r.sum != s.sum:
 			return nil, 0, 0, errDamaged
 		case s.ended:
 			return nil, 0, 0, io.EOF
+		case r.kept < r.pos && r.awaited():
+			return nil, 0, 0, targets.ErrNoRoom
 		}
 		s.changed.Wait()
 	}
@@ -83,6 +87,7 @@ func (r *Reader) moved(move func()) {
 	r.spool.mu.Lock()
 	defer r.spool.mu.Unlock()
 	move()
+	r.spool.waiting = false // unless the writer finds that it still has to
 	r.spool.letGo()
 	r.spool.changed.Broadcast()
 }

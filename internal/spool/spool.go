@@ -38,6 +38,7 @@ type Spool struct {
 	size    int64     // bytes of the ring that have been in use
 	ended   bool
 	err     error // why it ended; nil for the regular end
+	waiting bool  // the writer has to wait until a reader needs less
 	readers []*Reader
 
 	draft   Draft // nil without one, and once it is of no use any more
@@ -108,7 +109,7 @@ func (s *Spool) room() (to io.Writer, room int64, err error) {
 		case slowest == nil:
 			return nil, 0, ErrNoReader
 		}
-		if room := s.limit - (s.written - max(slowest.pos, s.base)); room > 0 {
+		if room := s.limit - (s.written - max(slowest.need(), s.base)); room > 0 {
 			at := (s.written - s.base) % s.limit
 			return io.NewOffsetWriter(s.ring, at), min(room, s.limit-at), nil
 		}
@@ -120,6 +121,8 @@ func (s *Spool) waitFor(slowest *Reader) {
 	if s.Full != nil {
 		s.Full(slowest.name)
 	}
+	s.waiting = true
+	s.changed.Broadcast() // a reader may keep so much that it waits for the writer
 	s.changed.Wait()
 }
 
@@ -162,7 +165,7 @@ func (s *Spool) shrink(full error) error {
 		if s.ended || slowest == nil {
 			return nil // room tells why
 		}
-		if slowest.pos == s.written {
+		if slowest.need() == s.written {
 			break
 		}
 		s.waitFor(slowest)
@@ -174,10 +177,10 @@ func (s *Spool) shrink(full error) error {
 	return nil
 }
 
-// slowest is the reader that has most left to read; nil without any.
+// slowest is the reader that needs most of what was written; nil without any.
 func (s *Spool) slowest() (slowest *Reader) {
 	for _, r := range s.readers {
-		if !r.closed && (slowest == nil || r.pos < slowest.pos) {
+		if !r.closed && (slowest == nil || r.need() < slowest.need()) {
 			slowest = r
 		}
 	}
