@@ -26,7 +26,7 @@ func begin(t *testing.T, s *Store, key string) {
 		t.Fatal(err)
 	}
 	u.id = out.UploadId
-	if err := u.send(t.Context(), &part{number: 1}, targetstest.Random(1000)); err != nil {
+	if err := u.send(t.Context(), &part{number: 1}, inMemory(s, targetstest.Random(1000))); err != nil {
 		t.Fatal(err)
 	}
 }

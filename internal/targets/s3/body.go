@@ -1,8 +1,8 @@
 package s3
 
 import (
-	"bytes"
 	"context"
+	"io"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 )
@@ -11,14 +11,16 @@ import (
 // goes on with a request that nobody waits for would bring up a part again after the upload was aborted.
 type body struct {
 	ctx  context.Context
-	data *bytes.Reader
+	data *io.SectionReader
 }
 
-func newBody(ctx context.Context, data []byte) body { return body{ctx, bytes.NewReader(data)} }
+func newBody(ctx context.Context, c chunk) body {
+	return body{ctx, io.NewSectionReader(c.content, c.at, c.size)}
+}
 
 // Read says by its error that there is no use in trying again.
 func (b body) Read(p []byte) (int, error) {
-	if b.ctx.Err() != nil && b.data.Len() > 0 {
+	if at, _ := b.data.Seek(0, io.SeekCurrent); b.ctx.Err() != nil && at < b.data.Size() { // to ask where it is never fails
 		return 0, &aws.RequestCanceledError{Err: context.Cause(b.ctx)}
 	}
 	return b.data.Read(p)

@@ -3,27 +3,37 @@ package s3
 import "context"
 
 const (
-	mostParts = 10_000 // of S3; 234 GiB in parts that grow
+	mostParts = 10_000 // of S3
 
 	smallestPart = 8 << 20
-	largestPart  = 32 << 20
-	steps        = 5 // of growing; at each, parts become twice as large, up to the largest
+	largestPart  = 32 << 20  // in memory
+	hugestPart   = 5 << 30   // of S3, and so not in memory
+	mostInMemory = 512 << 20 // of a part whose size is in the URL
+
+	// growing is by how many parts, of 10,000, they have become twice as large. 8 TiB are reached so; and 4.5 TiB in 1,000 parts.
+	growing = 1000
 
 	// budget is what the parts that are on their way may take, unless the URL gives their size; there are always two.
 	budget = 64 << 20
 )
 
-// sizeOfPart is the size of a part in bytes, counting from 1. How long an object will be is not known when its first part is sent.
-func (l location) sizeOfPart(number int) int {
-	if l.partSize > 0 {
-		return int(l.partSize)
+// sizeOfPart is the size of a part in bytes, counting from 1. How long an object will be is not known when its first part is sent. The fewer
+// there may be, the more quickly they grow, by the square: what large parts cost is to be sent again when a connection breaks.
+func (l location) sizeOfPart(number int, kept bool) int64 {
+	if l.partSize > 0 && (kept || l.partSize <= mostInMemory) {
+		return l.partSize
 	}
-	return min(smallestPart<<min((number-1)/(l.maxParts/steps), 10), largestPart)
+	step := max(1, growing*l.maxParts/mostParts*l.maxParts/mostParts)
+	size := min(int64(smallestPart)<<min((number-1)/step, 10), hugestPart)
+	if !kept {
+		size = min(size, largestPart)
+	}
+	return size
 }
 
 // buffers is how many parts of that size may be in memory: one that is being filled, and those on their way.
 func (l location) buffers(size int) int {
-	if l.partSize > 0 {
+	if int64(size) == l.partSize {
 		return l.concurrency + 1
 	}
 	return max(2, min(l.concurrency+1, budget/size))
@@ -53,11 +63,11 @@ type pool struct {
 	live  int         // buffers in free and in use
 }
 
-// newPool gives a pool for parts of that size, of which one is in use.
+// newPool gives a pool that begins with parts of that size.
 func newPool(s *Store, size int) *pool {
 	n := s.at.buffers(size)
 	p := &pool{store: s, free: make(chan []byte, n), live: n}
-	for range n - 1 {
+	for range n {
 		p.free <- nil
 	}
 	return p

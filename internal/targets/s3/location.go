@@ -111,11 +111,11 @@ func yesNo(value string) (bool, error) {
 	return false, fmt.Errorf("%q is neither true nor false", value)
 }
 
-// The bounds are those of S3 below, and above what anybody wants to see in memory, several times.
+// The bounds are those of S3.
 func parsePartSize(value string) (int64, error) {
 	n, err := humanize.ParseBytes(value)
-	if err != nil || n < 5<<20 || n > 512<<20 {
-		return 0, fmt.Errorf("%q is not a size from 5MiB to 512MiB", value)
+	if err != nil || n < 5<<20 || n > hugestPart {
+		return 0, fmt.Errorf("%q is not a size from 5MiB to 5GiB", value)
 	}
 	return int64(n), nil
 }

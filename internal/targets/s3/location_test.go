@@ -58,8 +58,8 @@ func TestBadURLs(t *testing.T) {
 		"s3://b?endpoint=":                                 "https://s3.example.com",
 		"s3://b?endpoint=https://u:hunter2@h/":             "credentials",
 		"s3://b?path-style=yes":                            "neither true nor false",
-		"s3://b?part-size=1MiB":                            "5MiB to 512MiB",
-		"s3://b?part-size=big":                             "5MiB to 512MiB",
+		"s3://b?part-size=1MiB":                            "5MiB to 5GiB",
+		"s3://b?part-size=big":                             "5MiB to 5GiB",
 		"s3://b?checksum=sha1":                             "none of crc32c, md5 and none",
 		"s3://b?max-parts=10001":                           "100 to 10000",
 		"s3://b?ca-file=ca.pem":                            "not a path from the root on",
@@ -101,20 +101,45 @@ func mustURL(t *testing.T, text string) *url.URL {
 
 func TestPartsReachFarInLittleMemory(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		l := location{concurrency: rapid.IntRange(1, 16).Draw(t, "concurrency"), maxParts: rapid.SampledFrom([]int{1000, mostParts}).Draw(t, "max-parts")}
-		before, total := 0, 0
+		l := location{concurrency: rapid.IntRange(1, 16).Draw(t, "concurrency"), maxParts: rapid.IntRange(100, mostParts).Draw(t, "max-parts")}
+		before, total := int64(0), int64(0)
 		for number := 1; number <= l.maxParts; number++ {
-			size := l.sizeOfPart(number)
+			size := l.sizeOfPart(number, false)
 			if size < before {
 				t.Fatalf("part %d is smaller than the one before it", number)
 			}
-			if n := l.buffers(size); n < 2 || n*size > budget {
+			if n := l.buffers(int(size)); n < 2 || int64(n)*size > budget {
 				t.Fatalf("part %d: %d buffers of %d bytes", number, n, size)
 			}
 			before, total = size, total+size
 		}
-		if total < l.maxParts*20<<20 {
+		if total < int64(l.maxParts)*28<<20 {
 			t.Fatalf("the longest object is %d GiB", total>>30)
 		}
 	})
+}
+
+func TestPartsThatAreKeptReachAsFarAsS3Does(t *testing.T) {
+	for text, want := range map[string]int64{ // GiB
+		"s3://b":                               5 << 10,
+		"s3://b?max-parts=1000":                4500,
+		"s3://b?max-parts=1000&part-size=5GiB": 4800,
+		"s3://b?max-parts=100":                 450,
+	} {
+		l, err := parse(mustURL(t, text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		before, total := int64(0), int64(0)
+		for number := 1; number <= l.maxParts; number++ {
+			size := l.sizeOfPart(number, true)
+			if size < before || size > 5<<30 {
+				t.Fatalf("%s: part %d has %d bytes, after one of %d", text, number, size, before)
+			}
+			before, total = size, total+size
+		}
+		if total>>30 < want {
+			t.Errorf("%s: the longest object is %d GiB, want %d", text, total>>30, want)
+		}
+	}
 }

@@ -3,10 +3,8 @@ package s3
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"golang.org/x/sync/errgroup"
@@ -14,14 +12,14 @@ import (
 	"github.com/backupd/backupd/internal/targets"
 )
 
-// multipart uploads first, which is a whole part, and all of r after it.
-func (u *upload) multipart(ctx context.Context, first []byte, r io.Reader) (err error) {
+// multipart uploads first, which is a whole part, and all that comes after it.
+func (u *upload) multipart(ctx context.Context, first chunk, chunks *chunks) (err error) {
 	k := u.store.at.keeping
 	in := &s3.CreateMultipartUploadInput{
 		Bucket: &u.store.at.bucket, Key: u.store.key(u.key), Metadata: u.metadata(), ChecksumAlgorithm: u.store.at.proof.algorithm(),
 		StorageClass: k.class, ServerSideEncryption: k.sse, SSEKMSKeyId: orNil(k.kmsKey),
 	}
-	in.ObjectLockMode, in.ObjectLockRetainUntilDate = k.until(int64(len(first)), u.store.now())
+	in.ObjectLockMode, in.ObjectLockRetainUntilDate = k.until(first.size, u.store.now())
 	out, err := u.store.client.CreateMultipartUpload(ctx, in)
 	if err != nil {
 		return u.failed(err)
@@ -32,7 +30,7 @@ func (u *upload) multipart(ctx context.Context, first []byte, r io.Reader) (err 
 			err = errors.Join(err, u.abort(ctx))
 		}
 	}()
-	parts, err := u.parts(ctx, first, r)
+	parts, err := u.parts(ctx, first, chunks)
 	if err != nil {
 		return err
 	}
@@ -42,39 +40,34 @@ func (u *upload) multipart(ctx context.Context, first []byte, r io.Reader) (err 
 // part is a part on its way, or there.
 type part struct {
 	number int32
-	size   int
+	size   int64
 	sum    []byte
 	etag   *string
 }
 
-// parts sends the parts. The buffers are what bounds how many are on their way.
-func (u *upload) parts(ctx context.Context, buf []byte, r io.Reader) ([]*part, error) {
+// parts sends the parts. The chunks there can be at once are what bounds how many are on their way.
+func (u *upload) parts(ctx context.Context, c chunk, chunks *chunks) ([]*part, error) {
 	var parts []*part
-	pool := newPool(u.store, len(buf))
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error {
-		for n, err := len(buf), error(nil); n > 0; {
+	g.Go(func() (err error) {
+		for c.size > 0 {
 			if len(parts) == u.store.at.maxParts {
-				return u.failed(fmt.Errorf("it is longer than %d parts can be: set part-size= in the target's URL", len(parts)))
+				return u.tooLong(chunks.read-c.size, chunks.kept != nil)
 			}
-			part := &part{number: int32(len(parts) + 1), size: n}
-			parts = append(parts, part)
-			data := buf[:n]
+			p, data := &part{number: int32(len(parts) + 1), size: c.size, sum: c.sum}, c
+			parts = append(parts, p)
 			g.Go(func() error {
-				if err := u.send(ctx, part, data); err != nil {
+				if err := u.send(ctx, p, data); err != nil {
 					return err
 				}
-				pool.put(data)
+				data.done()
 				return nil
 			})
 			if err == io.EOF {
 				return nil
 			}
-			if buf, err = pool.take(ctx, u.store.at.sizeOfPart(len(parts)+1)); err != nil {
+			if c, err = chunks.next(ctx, len(parts)+1); err != nil && err != io.EOF {
 				return err
-			}
-			if n, err = targets.Fill(ctx, r, buf); err != nil && err != io.EOF {
-				return u.unread(err)
 			}
 		}
 		return nil
@@ -82,20 +75,19 @@ func (u *upload) parts(ctx context.Context, buf []byte, r io.Reader) ([]*part, e
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	pool.release()
+	chunks.pool.release()
 	return parts, nil
 }
 
 // send uploads one part and notes what the server says to it.
-func (u *upload) send(ctx context.Context, part *part, data []byte) error {
+func (u *upload) send(ctx context.Context, part *part, data chunk) error {
 	answered, cancel := targets.ToBeAnswered(ctx)
 	defer cancel()
 	in := &s3.UploadPartInput{
 		Bucket: &u.store.at.bucket, Key: u.store.key(u.key), UploadId: u.id, PartNumber: &part.number,
-		Body: newBody(ctx, data), ContentLength: aws.Int64(int64(len(data))),
+		Body: newBody(ctx, data), ContentLength: &data.size,
 	}
-	part.sum = u.store.at.proof.sum(data)
-	in.ChecksumCRC32C, in.ContentMD5 = u.store.at.proof.headers(part.sum)
+	in.ChecksumCRC32C, in.ContentMD5 = u.store.at.proof.headers(data.sum)
 	out, err := u.store.client.UploadPart(answered, in)
 	if err != nil {
 		return u.failed(err)
@@ -110,7 +102,7 @@ func (u *upload) complete(ctx context.Context, parts []*part) error {
 	for i, p := range parts {
 		all[i] = types.CompletedPart{PartNumber: &p.number, ETag: p.etag}
 		all[i].ChecksumCRC32C, _ = u.store.at.proof.headers(p.sum)
-		sums[i], want.size = p.sum, want.size+int64(p.size)
+		sums[i], want.size = p.sum, want.size+p.size
 	}
 	want.sum = u.store.at.proof.ofParts(sums)
 	return u.commit(ctx, want, func(ctx context.Context, ifNoneMatch *string) error {

@@ -23,19 +23,20 @@ func (s *Store) Put(ctx context.Context, key string, r io.Reader) error {
 		return fmt.Errorf("put: %w", err)
 	}
 	u := &upload{store: s, key: key, mark: rand.Text()}
-	buf := s.buffer(s.at.sizeOfPart(1))
-	n, err := targets.Fill(ctx, r, buf)
+	chunks := u.newChunks(r)
+	first, err := chunks.next(ctx, 1)
 	switch err {
 	case io.EOF:
-		if err := u.whole(ctx, buf[:n]); err != nil {
+		if err := u.whole(ctx, first); err != nil {
 			return err
 		}
-		s.release(buf)
+		first.done()
+		chunks.pool.release()
 		return nil
 	case nil:
-		return u.multipart(ctx, buf, r)
+		return u.multipart(ctx, first, chunks)
 	}
-	return u.unread(err)
+	return err
 }
 
 // upload is one Put.
@@ -57,9 +58,9 @@ func (u *upload) unread(err error) error {
 
 func (u *upload) failed(err error) error { return u.store.wrap(opPut, u.key, err) }
 
-func (u *upload) whole(ctx context.Context, data []byte) error {
-	k, sum := u.store.at.keeping, u.store.at.proof.sum(data)
-	want := content{size: int64(len(data)), sum: u.store.at.proof.text(sum)}
+func (u *upload) whole(ctx context.Context, data chunk) error {
+	k := u.store.at.keeping
+	want := content{size: data.size, sum: u.store.at.proof.text(data.sum)}
 	return u.commit(ctx, want, func(answered context.Context, ifNoneMatch *string) error {
 		in := &s3.PutObjectInput{
 			Bucket: &u.store.at.bucket, Key: u.store.key(u.key), Metadata: u.metadata(), IfNoneMatch: ifNoneMatch,
@@ -67,7 +68,7 @@ func (u *upload) whole(ctx context.Context, data []byte) error {
 			StorageClass: k.class, ServerSideEncryption: k.sse, SSEKMSKeyId: orNil(k.kmsKey),
 		}
 		in.ObjectLockMode, in.ObjectLockRetainUntilDate = k.until(want.size, u.store.now())
-		in.ChecksumCRC32C, in.ContentMD5 = u.store.at.proof.headers(sum)
+		in.ChecksumCRC32C, in.ContentMD5 = u.store.at.proof.headers(data.sum)
 		_, err := u.store.client.PutObject(answered, in)
 		return err
 	})

@@ -2,8 +2,9 @@
 //
 // What may pass by itself is tried again with growing pauses: throttling, errors of the server, connections that are broken or on which
 // nothing moves. What Put keeps
-// in memory is bounded: some 32 MiB, and 64 MiB for objects beyond 16 GiB. The settings of a bucket are
-// for others to look after.
+// in memory is bounded: some 32 MiB, and 64 MiB for objects beyond 8 GiB, unless the URL asks for more. Parts of more than 32 MiB, which
+// objects beyond some 50 GiB take, stay where they come from until they are sent (targets.Rereader); without that, as from another target,
+// objects end at 280 GiB, or 30 GiB in 1,000 parts. The settings of a bucket are for others to look after.
 package s3
 
 import (
