@@ -43,6 +43,11 @@ faults: ## back up while servers and wires fail, by seeded plans; PLANS=200 SEED
 	test/means.sh run --only s3,places -- go test -count=1 -timeout 3h -v ./test/faults \
 		-plans $(or $(PLANS),200) -seed $(or $(SEED),$$RANDOM)
 
+.PHONY: kills
+kills: ## kill backupd at random moments of uploads to S3; KILLS=50 SEED=1
+	test/means.sh run --only s3 -- go test -count=1 -timeout 1h -v -run RandomMoments ./test/e2e \
+		-kills $(or $(KILLS),50) -seed $(or $(SEED),$$RANDOM)
+
 .PHONY: lint
 lint: ## formatting, vet, staticcheck, a tidy go.mod
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "gofmt -w these:"; echo "$$unformatted"; exit 1; }

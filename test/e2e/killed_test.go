@@ -86,9 +86,14 @@ func killedAt(t *testing.T, server *s3test.Server, volumes, bucket string, at in
 	if e := r.wait(); e.code != -1 {
 		t.Fatalf("it was not killed, and ended with exit code %d:\n%s", e.code, e.complaints)
 	}
+	return goesOn(t, p, server, bucket)
+}
+
+// goesOn wants all to be well after the next run, and tells whether parts of an upload were left before it.
+func goesOn(t *testing.T, p *program, server *s3test.Server, bucket string) (left bool) {
+	t.Helper()
 	noticed := &noticing{TB: t}
 	server.WithT(noticed).WantNoUploads(bucket)
-
 	found := p.list("app")
 	p.backup(0, "app")
 	server.WithT(t).WantNoUploads(bucket)
