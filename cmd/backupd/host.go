@@ -2,7 +2,10 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -54,6 +57,30 @@ func scopeOf(c *cobra.Command) (scope, error) {
 
 func (s scope) query(volumes []string, id string) catalog.Query {
 	return catalog.Query{Host: s.host, EveryHost: s.every, Volumes: volumes, ID: id}
+}
+
+// known fails for a host that was named and has no snapshots on any target, and names those that have.
+func (a *app) known(ctx context.Context) error {
+	if a.scope.host == "" {
+		return nil
+	}
+	there := map[string]bool{}
+	for _, t := range a.targets {
+		hosts, err := t.Catalog.Hosts(ctx)
+		if err != nil {
+			return fmt.Errorf("target %s: %w", t.Name, err)
+		}
+		for _, h := range hosts {
+			there[h] = true
+		}
+	}
+	switch {
+	case there[a.scope.host]:
+		return nil
+	case len(there) == 0:
+		return usagef("--host: no host has snapshots on the targets")
+	}
+	return usagef("--host: there are no snapshots of host %q: the targets have some of %q", a.scope.host, slices.Sorted(maps.Keys(there)))
 }
 
 // hosts names those that are looked at, for people.

@@ -61,7 +61,8 @@ func newList(std streams) *cobra.Command {
 		Short:   "List snapshots, oldest first",
 		Long: `List the snapshots of all volumes of this host, or of those that are named,
 oldest first. One that lies on several targets has one line. Of other hosts that
-share the targets nothing is shown unless --host or --all-hosts asks for it.
+share the targets nothing is shown unless --host or --all-hosts asks for it; of
+all of them it is by host and volume, and then oldest first.
 
 GRADE says how still the data was while it was read:
 
@@ -100,7 +101,7 @@ func (a *app) noSnapshots(volumes []string) error {
 	if len(volumes) > 0 {
 		return fmt.Errorf("there are no snapshots of %q on %s", volumes, a.hosts())
 	}
-	hint := " (\"backupd list --all-hosts\" shows which hosts have some)"
+	hint := ""
 	if a.scope == (scope{}) {
 		hint = " yet: make some with \"backupd backup\""
 	}
@@ -176,10 +177,20 @@ func (a *app) rows(ctx context.Context, volumes []string) ([]snapshotRow, error)
 			}
 		}
 	}
-	slices.SortStableFunc(rows, func(x, y snapshotRow) int {
-		return cmp.Or(x.Taken.Compare(y.Taken), strings.Compare(x.Host, y.Host), strings.Compare(x.Volume, y.Volume))
-	})
+	if len(rows) == 0 && len(errs) == 0 {
+		return rows, a.known(ctx)
+	}
+	slices.SortStableFunc(rows, a.order)
 	return rows, errors.Join(errs...)
+}
+
+// order is oldest first, of every host by host and volume before that.
+func (a *app) order(x, y snapshotRow) int {
+	of, taken := cmp.Or(strings.Compare(x.Host, y.Host), strings.Compare(x.Volume, y.Volume)), x.Taken.Compare(y.Taken)
+	if a.scope.every {
+		return cmp.Or(of, taken)
+	}
+	return cmp.Or(taken, of)
 }
 
 // snapshots gives those of the named volumes, or of all, on every target, oldest first. What could be listed is given also when
@@ -199,6 +210,9 @@ func (a *app) stored(ctx context.Context, q catalog.Query) ([]stored, error) {
 		if err := errors.Join(err, l.Err()); err != nil {
 			errs = append(errs, fmt.Errorf("target %s: %w", t.Name, err))
 		}
+	}
+	if len(all) == 0 && len(errs) == 0 {
+		return nil, a.known(ctx)
 	}
 	slices.SortStableFunc(all, func(x, y stored) int { return x.Taken.Compare(y.Taken) })
 	return all, errors.Join(errs...)

@@ -68,6 +68,20 @@ func (c *Catalog) Each(ctx context.Context, q Query) iter.Seq2[Listing, error] {
 	}
 }
 
+// Hosts names all hosts that have snapshots in the store, for which all keys in it are listed.
+func (c *Catalog) Hosts(ctx context.Context) ([]string, error) {
+	hosts := map[string]bool{}
+	for object, err := range c.store.List(ctx, "") {
+		if err != nil {
+			return nil, fmt.Errorf("list hosts: %w", err)
+		}
+		if ref, kind, err := snapshot.ParseKey(object.Key); err == nil && kind == snapshot.ManifestKind {
+			hosts[ref.Host] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(hosts)), nil
+}
+
 // List lists snapshots: by host and volume, and oldest first. With an error it gives what it has listed until then.
 func (c *Catalog) List(ctx context.Context, q Query) (all Listing, err error) {
 	for l, failed := range c.Each(ctx, q) {

@@ -64,6 +64,27 @@ func TestQueries(t *testing.T) {
 	}
 }
 
+func TestHostsAreThoseThatHaveSnapshots(t *testing.T) {
+	s := memory.New()
+	red := "red\x1b[31m"
+	for _, of := range []string{"web2", red, host} {
+		commit(t, s, of, "app", 1)
+	}
+	commit(t, s, host, "db", 1)
+	id := string(manifest("app", 1).ID)
+	for _, key := range []string{"loose/app/" + id + ".tar.zst", "web3/.doctor", "deep/er/app/" + id + ".json", "%2e%2e/app/" + id + ".json", "up/app/latest.json"} {
+		put(t, s, key, "foreign")
+	}
+	hosts, err := catalog.New(s, nil, "new").Hosts(t.Context())
+	if want := []string{red, host, "web2"}; err != nil || !slices.Equal(hosts, want) {
+		t.Errorf("%q, %v, want %q", hosts, err, want)
+	}
+	s.Faults = &faulttest.Injector{At: 1, Kind: faulttest.Kinds[0]}
+	if hosts, err := catalog.New(s, nil, "new").Hosts(t.Context()); err == nil {
+		t.Errorf("%q of a store that cannot be listed", hosts)
+	}
+}
+
 // A snapshot that is named is looked for among all, and takes one manifest to be read; what the cache has of others stays there.
 func TestOneOutOfMany(t *testing.T) {
 	r := newRemote(t)
