@@ -59,6 +59,13 @@ func (s *Spool) place(off, want int64) (from io.ReaderAt, at, n int64) {
 // need is where that begins which the reader needs.
 func (r *Reader) need() int64 { return min(r.pos, r.kept) }
 
+// Awaited is described at targets.Rereader.
+func (r *Reader) Awaited() bool {
+	r.spool.mu.Lock()
+	defer r.spool.mu.Unlock()
+	return r.awaited()
+}
+
 // awaited tells whether the writer can go on only once this reader needs less.
 func (r *Reader) awaited() bool { return r.spool.waiting && r.spool.slowest() == r }
 

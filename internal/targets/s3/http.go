@@ -19,6 +19,7 @@ type patience struct {
 	answer   time.Duration // for an answer to begin
 	assemble time.Duration // the same, where the server may have to copy all parts of an object first
 	silence  time.Duration // for more bytes of a body to move, in either direction
+	insist   time.Duration // for a part that fails to succeed
 	backoff  retry.BackoffDelayer
 }
 
@@ -27,7 +28,7 @@ const longestPause = 20 * time.Second
 
 func usual() patience {
 	return patience{
-		connect: 10 * time.Second, answer: time.Minute, assemble: 15 * time.Minute, silence: time.Minute,
+		connect: 10 * time.Second, answer: time.Minute, assemble: 15 * time.Minute, silence: time.Minute, insist: 10 * time.Minute,
 		backoff: retry.NewExponentialJitterBackoff(longestPause),
 	}
 }
@@ -41,7 +42,7 @@ func (p patience) scaled(silence time.Duration) patience {
 		return time.Duration(float64(d) * float64(silence) / float64(p.silence))
 	}
 	return patience{
-		connect: scale(p.connect), answer: scale(p.answer), assemble: scale(p.assemble), silence: silence,
+		connect: scale(p.connect), answer: scale(p.answer), assemble: scale(p.assemble), silence: silence, insist: scale(p.insist),
 		backoff: retry.NewExponentialJitterBackoff(scale(longestPause)),
 	}
 }

@@ -57,7 +57,7 @@ func (u *upload) parts(ctx context.Context, c chunk, chunks *chunks) ([]*part, e
 			p, data := &part{number: int32(len(parts) + 1), size: c.size, sum: c.sum}, c
 			parts = append(parts, p)
 			g.Go(func() error {
-				if err := u.send(ctx, p, data); err != nil {
+				if err := u.send(ctx, p, data, u.insistent(chunks.awaited)); err != nil {
 					return err
 				}
 				data.done()
@@ -80,7 +80,7 @@ func (u *upload) parts(ctx context.Context, c chunk, chunks *chunks) ([]*part, e
 }
 
 // send uploads one part and notes what the server says to it.
-func (u *upload) send(ctx context.Context, part *part, data chunk) error {
+func (u *upload) send(ctx context.Context, part *part, data chunk, options ...func(*s3.Options)) error {
 	answered, cancel := targets.ToBeAnswered(ctx)
 	defer cancel()
 	in := &s3.UploadPartInput{
@@ -88,7 +88,7 @@ func (u *upload) send(ctx context.Context, part *part, data chunk) error {
 		Body: newBody(ctx, data), ContentLength: &data.size,
 	}
 	in.ChecksumCRC32C, in.ContentMD5 = u.store.at.proof.headers(data.sum)
-	out, err := u.store.client.UploadPart(answered, in)
+	out, err := u.store.client.UploadPart(answered, in, options...)
 	if err != nil {
 		return u.failed(err)
 	}

@@ -18,7 +18,9 @@ import (
 // openAt is Open without pauses between attempts.
 func openAt(t *testing.T, u *url.URL) *Store {
 	t.Helper()
-	return openWith(t, u, usual())
+	p := usual()
+	p.insist = 0 // without pauses, it would be attempts without number
+	return openWith(t, u, p)
 }
 
 func openWith(t *testing.T, u *url.URL, p patience) *Store {

@@ -92,7 +92,7 @@ const forever = 1 << 40
 // short is enough for a server on a busy machine, and little for a test.
 func short() patience {
 	p := usual()
-	p.answer, p.silence = 2*time.Second, time.Second
+	p.answer, p.silence, p.insist = 2*time.Second, time.Second, 0
 	return p
 }
 
