@@ -45,12 +45,15 @@ func newFramer(level Level, workers int) (*framer, error) {
 	return &framer{encoder: e}, nil
 }
 
-// frame fills in the stored form of a block.
+// frame fills in the stored form of a block. What compressing has made longer is stored as it is: the encoder's frames of incompressible data
+// have more blocks, and could be longer than a frame may be.
 func (f *framer) frame(b *block) {
-	if f.encoder == nil || !compressible(b.plain) {
-		b.stored = appendRawFrame(b.stored, b.plain)
-	} else {
-		b.stored = f.encoder.EncodeAll(b.plain, b.stored)
+	compressed := f.encoder != nil && compressible(b.plain)
+	if compressed {
+		b.stored = f.encoder.EncodeAll(b.plain, b.stored[:0])
+	}
+	if !compressed || len(b.stored) >= rawFrameSize(len(b.plain)) {
+		b.stored = appendRawFrame(b.stored[:0], b.plain)
 	}
 	b.digest = sha256.Sum256(b.stored)
 }
@@ -70,6 +73,12 @@ func compressible(plain []byte) bool {
 		}
 	}
 	return len(plain) < samples*sampleSize // trying is as cheap as guessing
+}
+
+// rawFrameSize is the length of what appendRawFrame appends for n bytes.
+func rawFrameSize(n int) int {
+	const around = 4 + 1 + 4 + checksumSize // magic, descriptor, content size
+	return around + max(1, (n+blockSize-1)/blockSize)*blockHeaderSize + n
 }
 
 // appendRawFrame appends a frame that holds plain as it is.
