@@ -163,11 +163,13 @@ func (w *world) Down() {
 	w.announce()
 }
 
-// Up brings an engine back that was Down. It has forgotten its events.
+// Up brings an engine back that was Down. It has forgotten its events. One that is up goes on as it is.
 func (w *world) Up() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.down, w.events = false, nil
+	if w.down {
+		w.down, w.events = false, nil
+	}
 }
 
 // --- what follows is called with the lock held ---
