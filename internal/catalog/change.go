@@ -17,9 +17,33 @@ import (
 	"github.com/backupd/backupd/internal/targets"
 )
 
+// owns fails for a snapshot of another host, which can be looked at and no more.
+func (c *Catalog) owns(ref snapshot.Ref) error {
+	if ref.Host != c.host {
+		return fmt.Errorf("it is of host %q, and only that one may change it, not %q", ref.Host, c.host)
+	}
+	return nil
+}
+
+// write stores an object of a snapshot. Nothing else in this package does, save for drafts.
+func (c *Catalog) write(ctx context.Context, ref snapshot.Ref, kind snapshot.Kind, r io.Reader) error {
+	if err := c.owns(ref); err != nil {
+		return err
+	}
+	return c.store.Put(ctx, ref.Key(kind), r)
+}
+
+// remove takes an object of a snapshot away. Nothing else in this package does.
+func (c *Catalog) remove(ctx context.Context, ref snapshot.Ref, kind snapshot.Kind) error {
+	if err := c.owns(ref); err != nil {
+		return err
+	}
+	return c.store.Delete(ctx, ref.Key(kind))
+}
+
 // PutArchive stores the archive of a snapshot that is not committed yet.
 func (c *Catalog) PutArchive(ctx context.Context, ref snapshot.Ref, kind snapshot.Kind, r io.Reader) error {
-	if err := c.store.Put(ctx, ref.Key(kind), r); err != nil {
+	if err := c.write(ctx, ref, kind, r); err != nil {
 		return fmt.Errorf("store archive %s: %w", ref.ID, err)
 	}
 	return nil
@@ -28,8 +52,13 @@ func (c *Catalog) PutArchive(ctx context.Context, ref snapshot.Ref, kind snapsho
 // DraftArchive begins the archive of a snapshot that is not committed yet, where it can be read while it is written. Elsewhere it is an
 // error for which errors.Is(err, errors.ErrUnsupported) holds.
 func (c *Catalog) DraftArchive(ctx context.Context, ref snapshot.Ref, kind snapshot.Kind) (targets.Draft, error) {
-	err := errors.ErrUnsupported
-	if drafter, ok := c.store.(targets.Drafter); ok {
+	drafter, ok := c.store.(targets.Drafter)
+	err := c.owns(ref)
+	switch {
+	case err != nil:
+	case !ok:
+		err = errors.ErrUnsupported
+	default:
 		var d targets.Draft
 		if d, err = drafter.Draft(ctx, ref.Key(kind)); err == nil {
 			return d, nil
@@ -41,7 +70,7 @@ func (c *Catalog) DraftArchive(ctx context.Context, ref snapshot.Ref, kind snaps
 // Discard takes away the archive of a snapshot that will not be committed.
 func (c *Catalog) Discard(ctx context.Context, ref snapshot.Ref) error {
 	for _, kind := range snapshot.ArchiveKinds() {
-		if err := c.store.Delete(ctx, ref.Key(kind)); err != nil {
+		if err := c.remove(ctx, ref, kind); err != nil {
 			return fmt.Errorf("remove archive %s: %w", ref.ID, err)
 		}
 	}
@@ -62,7 +91,7 @@ func (c *Catalog) commit(ctx context.Context, m snapshot.Manifest, data []byte) 
 	if err := c.archivesThere(ctx, m); err != nil {
 		return fmt.Errorf("commit snapshot %s: %w", m.ID, err)
 	}
-	err := c.store.Put(ctx, m.Ref().Key(snapshot.ManifestKind), bytes.NewReader(data))
+	err := c.write(ctx, m.Ref(), snapshot.ManifestKind, bytes.NewReader(data))
 	if errors.Is(err, unix.ENOSPC) { // the manifest is not there for sure, and the archive would take what room there is
 		err = errors.Join(err, c.Discard(ctx, m.Ref()))
 	}
@@ -95,7 +124,7 @@ func (c *Catalog) archivesThere(ctx context.Context, m snapshot.Manifest) error 
 // Remove takes a snapshot away: the manifest first, so that it no longer exists whatever happens then; its archive only when no other
 // manifest names it, and all could be read.
 func (c *Catalog) Remove(ctx context.Context, ref snapshot.Ref) error {
-	if err := c.store.Delete(ctx, ref.Key(snapshot.ManifestKind)); err != nil {
+	if err := c.remove(ctx, ref, snapshot.ManifestKind); err != nil {
 		return fmt.Errorf("remove snapshot %s: %w", ref.ID, err)
 	}
 	l, err := c.Volume(ctx, ref.Volume)
@@ -109,7 +138,7 @@ func (c *Catalog) Remove(ctx context.Context, ref snapshot.Ref) error {
 		err = c.Discard(ctx, ref)
 	}
 	if err == nil {
-		err = c.store.Delete(ctx, ref.Key(snapshot.PinKind))
+		err = c.remove(ctx, ref, snapshot.PinKind)
 	}
 	if err != nil {
 		return fmt.Errorf("clear away what was left of the removed snapshot %s: %w", ref.ID, err)
@@ -140,7 +169,7 @@ func (c *Catalog) Sweep(ctx context.Context, volume string, now time.Time) (swep
 		if !old || loose.Kind != snapshot.PinKind && needed(l, loose.Ref.ID) {
 			continue
 		}
-		err := c.store.Delete(ctx, loose.Ref.Key(loose.Kind))
+		err := c.remove(ctx, loose.Ref, loose.Kind)
 		var why targets.Kept
 		switch {
 		case err == nil:
@@ -179,7 +208,7 @@ func needed(l Listing, archive snapshot.ID) bool {
 
 // Pin keeps a snapshot whatever the retention policy says. Pinning twice is harmless.
 func (c *Catalog) Pin(ctx context.Context, ref snapshot.Ref) error {
-	err := c.store.Put(ctx, ref.Key(snapshot.PinKind), strings.NewReader(""))
+	err := c.write(ctx, ref, snapshot.PinKind, strings.NewReader(""))
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("pin snapshot %s: %w", ref.ID, err)
 	}
@@ -188,7 +217,7 @@ func (c *Catalog) Pin(ctx context.Context, ref snapshot.Ref) error {
 
 // Unpin leaves a snapshot to the retention policy again.
 func (c *Catalog) Unpin(ctx context.Context, ref snapshot.Ref) error {
-	if err := c.store.Delete(ctx, ref.Key(snapshot.PinKind)); err != nil {
+	if err := c.remove(ctx, ref, snapshot.PinKind); err != nil {
 		return fmt.Errorf("unpin snapshot %s: %w", ref.ID, err)
 	}
 	return nil

@@ -85,6 +85,29 @@ func TestHostsAreThoseThatHaveSnapshots(t *testing.T) {
 	}
 }
 
+// Whoever gets hold of another host's snapshot can do nothing to it.
+func TestNothingChangesWhatIsOfAnotherHost(t *testing.T) {
+	s := memory.New()
+	m := commit(t, s, "web2", "app", 1)
+	next := manifest("app", 2)
+	next.Host = "web2"
+	next.Archives = m.Archives
+	before := keys(t, s)
+	c, ctx := catalog.New(s, nil, host), t.Context()
+	_, drafted := c.DraftArchive(ctx, next.Ref(), snapshot.ArchiveKind)
+	for what, err := range map[string]error{
+		"put": c.PutArchive(ctx, next.Ref(), snapshot.ArchiveKind, strings.NewReader("mine")), "draft": drafted, "commit": c.Commit(ctx, next),
+		"discard": c.Discard(ctx, m.Ref()), "remove": c.Remove(ctx, m.Ref()), "pin": c.Pin(ctx, m.Ref()), "unpin": c.Unpin(ctx, m.Ref()),
+	} {
+		if err == nil || !strings.Contains(err.Error(), `of host "web2"`) {
+			t.Errorf("%s: %v, want that it is of web2", what, err)
+		}
+	}
+	if after := keys(t, s); !slices.Equal(after, before) {
+		t.Errorf("left are %q of %q", after, before)
+	}
+}
+
 // A snapshot that is named is looked for among all, and takes one manifest to be read; what the cache has of others stays there.
 func TestOneOutOfMany(t *testing.T) {
 	r := newRemote(t)
