@@ -33,7 +33,7 @@ archive|acl|setfacl|files with access control lists
 archive|attr|setfattr|files with extended attributes
 systemd|systemd|/lib/systemd/systemd|the units under a real systemd
 systemd|procps|pgrep|looking for processes that were left
-places|rclone|rclone|targets of rclone
+places|rclone|rclone|targets of rclone, and a WebDAV server
 places|openssh-server|/usr/sbin/sshd|targets of an SFTP server
 memory|time|/usr/bin/time|measuring the memory of a program
 filesystem|xfsprogs|mkfs.xfs|file systems whose files can be cloned

@@ -10,6 +10,7 @@ import (
 
 	"github.com/backupd/backupd/internal/targets/s3/s3test"
 	"github.com/backupd/backupd/internal/targets/sftp/sftptest"
+	"github.com/backupd/backupd/internal/targets/webdav/webdavtest"
 	"github.com/backupd/backupd/internal/testenv"
 )
 
@@ -59,6 +60,12 @@ func TestStoriesOfSFTP(t *testing.T) {
 	tell(t, "testdata/sftp", map[string]string{
 		"SERVER": server.Address, "LOGIN": server.URL("/").User.Username(), "IDENTITY": server.Identity, "KNOWN": server.KnownHosts,
 	})
+}
+
+// TestStoriesOfWebDAV have a server at $SERVER, which lets "me" in with the password in $PASSWORD, and whose folder is $REMOTE.
+func TestStoriesOfWebDAV(t *testing.T) {
+	server := webdavtest.Start(t)
+	tell(t, "testdata/webdav", map[string]string{"SERVER": server.Address, "PASSWORD": server.PasswordFile, "REMOTE": server.Dir})
 }
 
 // TestStoriesOfAnEngine have the private engine, an image of a shell, and names of their own.

@@ -17,6 +17,7 @@ import (
 	"github.com/backupd/backupd/internal/targets/rclone"
 	"github.com/backupd/backupd/internal/targets/s3"
 	"github.com/backupd/backupd/internal/targets/sftp"
+	"github.com/backupd/backupd/internal/targets/webdav"
 )
 
 // kindOfTarget is what is done with URLs of one scheme.
@@ -31,9 +32,13 @@ var kindsOfTarget = map[string]kindOfTarget{
 	"s3": {s3.CheckURL, func(ctx context.Context, a *app, u *url.URL) (targets.Store, error) {
 		return s3.Open(ctx, u, s3.Options{Log: a.log, Now: a.now})
 	}},
-	"rclone": {rclone.CheckURL, func(_ context.Context, _ *app, u *url.URL) (targets.Store, error) { return rclone.Open(u) }},
-	"sftp":   {sftp.CheckURL, func(_ context.Context, _ *app, u *url.URL) (targets.Store, error) { return sftp.Open(u) }},
+	"rclone":  {rclone.CheckURL, func(_ context.Context, _ *app, u *url.URL) (targets.Store, error) { return rclone.Open(u) }},
+	"sftp":    {sftp.CheckURL, func(_ context.Context, _ *app, u *url.URL) (targets.Store, error) { return sftp.Open(u) }},
+	"webdav":  {webdav.CheckURL, openWebDAV},
+	"webdavs": {webdav.CheckURL, openWebDAV},
 }
+
+func openWebDAV(_ context.Context, _ *app, u *url.URL) (targets.Store, error) { return webdav.Open(u) }
 
 // openTarget fails for what is wrong with the URL by itself. The place is looked for when it is needed.
 func (a *app) openTarget(t config.Target) (backup.Target, error) {

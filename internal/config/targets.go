@@ -53,7 +53,7 @@ func (t *Targets) UnmarshalText(text []byte) error {
 	return nil
 }
 
-const howToWrite = "write name=file:///folder, name=s3://bucket/prefix, name=sftp://user@host/folder or name=rclone:remote:path, and a comma within a URL as %2C"
+const howToWrite = "write name=file:///folder, name=s3://bucket/prefix, name=sftp://user@host/folder, name=webdavs://user@host/folder or name=rclone:remote:path, and a comma within a URL as %2C"
 
 func parseTarget(entry string) (Target, error) {
 	name, rest, found := strings.Cut(entry, "=")
@@ -72,7 +72,7 @@ func parseTarget(entry string) (Target, error) {
 
 // kinds are the schemes that there are, each with what says what is wrong with such a URL. What follows the question mark is for the
 // package of the kind to read.
-var kinds = map[string]func(u *url.URL) error{"file": checkFile, "s3": checkS3, "rclone": checkRclone, "sftp": checkSFTP}
+var kinds = map[string]func(u *url.URL) error{"file": checkFile, "s3": checkS3, "rclone": checkRclone, "sftp": checkSFTP, "webdav": checkWebDAV, "webdavs": checkWebDAV}
 
 func checkURL(u *url.URL) error {
 	// One that is not understood as the end of a user name and password may all the same have been meant so; folders are called
@@ -80,7 +80,7 @@ func checkURL(u *url.URL) error {
 	if bare := withoutUser(u); bare.User != nil || u.Scheme != "file" && strings.Contains(bare.String(), "@") {
 		return errors.New("the URL has a user name or password: leave them out, and write any other @ as %40; credentials for S3 belong in " +
 			"AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or wherever else the AWS SDK looks, those of rclone's remotes in its own configuration, and " +
-			"for sftp there is a key")
+			"for sftp there is a key, and for webdav password-file=/path")
 	}
 	if _, err := url.ParseQuery(u.RawQuery); err != nil {
 		return errors.New("what follows the question mark in the URL cannot be read: write it as key=value&key=value")
@@ -98,10 +98,10 @@ func checkURL(u *url.URL) error {
 	return check(u)
 }
 
-// withoutUser leaves out what may be before the host: the name of a user who logs in by a key.
+// withoutUser leaves out what may be before the host: the name of a user whose key or password is elsewhere.
 func withoutUser(u *url.URL) *url.URL {
 	bare := *u
-	if _, password := u.User.Password(); u.Scheme == "sftp" && !password && !strings.Contains(u.User.Username(), "@") {
+	if _, password := u.User.Password(); slices.Contains([]string{"sftp", "webdav", "webdavs"}, u.Scheme) && !password && !strings.Contains(u.User.Username(), "@") {
 		bare.User = nil
 	}
 	return &bare
@@ -139,6 +139,13 @@ func checkRclone(u *url.URL) error {
 func checkSFTP(u *url.URL) error {
 	if u.Hostname() == "" || u.User.Username() == "" || path.Clean("/"+u.Path) == "/" {
 		return errors.New("the URL names no user, host or folder: write sftp://user@host/folder, or /~/folder for one below where the server puts the user")
+	}
+	return nil
+}
+
+func checkWebDAV(u *url.URL) error {
+	if u.Hostname() == "" || path.Clean("/"+u.Path) == "/" {
+		return errors.New("the URL names no host or folder: write webdavs://user@host/folder?password-file=/path, or webdav:// for a server without TLS")
 	}
 	return nil
 }

@@ -19,7 +19,7 @@ func TestBadTargets(t *testing.T) {
 		"a place twice":           {"a=file:///x,b=file:///x/./", "targets a and b are the same place: leave out one of them"},
 		"a bucket twice":          {"a=s3://b/p?region=x,b=s3://b/p/", "targets a and b are the same place: leave out one of them"},
 		"no URL":                  {"a=/var/backups", "target 1 of the list: a: it is not a URL: " + howToWrite},
-		"unknown scheme":          {"a=http://host/x", "target 1 of the list: a: the URL's scheme is none of file, rclone, s3, sftp"},
+		"unknown scheme":          {"a=http://host/x", "target 1 of the list: a: the URL's scheme is none of file, rclone, s3, sftp, webdav, webdavs"},
 		"file with two slashes":   {"a=file://var/backups", "target 1 of the list: a: the URL's path must begin with a third slash: file:///folder"},
 		"file with one word":      {"a=file:backups", "target 1 of the list: a: the URL names no folder: write file:///folder"},
 		"file of the root":        {"a=file:///", "target 1 of the list: a: the URL names no folder: write file:///folder"},
@@ -35,7 +35,7 @@ func TestBadTargets(t *testing.T) {
 		"sftp without a user":     {"a=sftp://nas/x", "target 1 of the list: a: the URL names no user, host or folder: write sftp://user@host/folder, or /~/folder for one below where the server puts the user"},
 		"sftp without a folder":   {"a=sftp://me@nas", "target 1 of the list: a: the URL names no user, host or folder: write sftp://user@host/folder, or /~/folder for one below where the server puts the user"},
 		"a server twice":          {"a=sftp://me@nas/x,b=sftp://you@nas/x/?identity=/k", "targets a and b are the same place: leave out one of them"},
-		"two of them":             {"a=ftp://x,b", "target 1 of the list: a: the URL's scheme is none of file, rclone, s3, sftp\ntarget 2 of the list: " + name},
+		"two of them":             {"a=ftp://x,b", "target 1 of the list: a: the URL's scheme is none of file, rclone, s3, sftp, webdav, webdavs\ntarget 2 of the list: " + name},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -66,6 +66,7 @@ func TestSecretsInTargetsAreRefusedAndNotRepeated(t *testing.T) {
 		"of sftp, with an @":           "a=sftp://me:x@hunter2@nas/x",
 		"in the name of sftp's user":   "a=sftp://me@hunter2@nas/x",
 		"in the folder of sftp":        "a=sftp://me/hunter2@nas/x",
+		"of webdav":                    "a=webdavs://me:hunter2@nas/x",
 		"in rclone's options":          "a=rclone:nas:x?pass=hunter2",
 	}
 	for name, text := range tests {
@@ -80,14 +81,14 @@ func TestSecretsInTargetsAreRefusedAndNotRepeated(t *testing.T) {
 
 func TestTargetsThatAreReadHaveNoSecretPart(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		text := rapid.StringMatching(`a=(s3://|file://|rclone:|sftp://)[a-z:@/%]{0,12}(\?endpoint=[a-z:@/%]{0,12})?(,b=s3://[a-z@:]{0,5})?`).Draw(t, "text")
+		text := rapid.StringMatching(`a=(s3://|file://|rclone:|sftp://|webdavs://)[a-z:@/%]{0,12}(\?endpoint=[a-z:@/%]{0,12})?(,b=s3://[a-z@:]{0,5})?`).Draw(t, "text")
 		var got Targets
 		if got.UnmarshalText([]byte(text)) != nil {
 			return
 		}
 		for _, target := range got {
 			u := target.URL
-			if _, password := u.User.Password(); password || u.User != nil && u.Scheme != "sftp" || strings.Contains(u.User.Username(), "@") {
+			if _, password := u.User.Password(); password || u.User != nil && u.Scheme != "sftp" && u.Scheme != "webdavs" || strings.Contains(u.User.Username(), "@") {
 				t.Errorf("%q gave %q", text, u)
 			}
 			if u.Host == "" && !strings.HasPrefix(u.Path, "/") && u.Scheme != "rclone" {

@@ -16,6 +16,7 @@ test
 	targets/memory          targets =faulttest
 	targets/s3/s3test       =testenv
 	targets/sftp/sftptest   =testenv
+	targets/webdav/webdavtest =testenv
 	targets/targetstest     targets
 	systemd
 	test/bench
@@ -27,7 +28,7 @@ test
 	testenv
 
 wire
-	cmd/backupd             access archive backup catalog config daemon discovery doctor durable engine engine/dir engine/docker folder gaps guard ledger plan quiesce remote restore retention seal snapshot spelling targets targets/local targets/rclone targets/s3 targets/sftp verify
+	cmd/backupd             access archive backup catalog config daemon discovery doctor durable engine engine/dir engine/docker folder gaps guard ledger plan quiesce remote restore retention seal snapshot spelling targets targets/local targets/rclone targets/s3 targets/sftp targets/webdav verify
 
 run
 	daemon                  backup engine gaps ledger plan schedule verify
@@ -60,6 +61,7 @@ part
 	targets/rclone          targets
 	targets/s3              targets
 	targets/sftp            targets
+	targets/webdav          targets
 
 leaf
 	archive
