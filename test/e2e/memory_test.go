@@ -52,6 +52,25 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 }
 
+// Parts that are larger than all that may be in memory wait in the spool, also where it has no room for several.
+func TestMemoryIsBoundedWhereNoPartFits(t *testing.T) {
+	const limit = 128 << 20
+	server := s3test.Start(t)
+	volumes := t.TempDir()
+	if err := os.Mkdir(filepath.Join(volumes, "app"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	fill(t, filepath.Join(volumes, "app", "large"), 700) // of which three quarters do not compress
+	u := server.Bucket("large-parts").String() + "&part-size=150MiB&concurrency=1"
+	p := newDirProgram(t, volumes).with("BACKUPD_TARGETS", "s3="+u).with("BACKUPD_SPOOL_LIMIT", "200MiB")
+	if peak := p.peak("backup", "app"); peak > limit {
+		t.Errorf("it took %d MiB of memory", peak>>20)
+	} else {
+		t.Attr("peak_memory", fmt.Sprintf("%d MiB", peak>>20))
+	}
+	p.run(0, "verify", "--all")
+}
+
 // peak runs a command to its end, and gives the bytes of memory that were resident at most. It is started by a small program, as the kernel
 // counts along what whoever starts one has resident: these tests, perhaps more than is measured.
 func (p *program) peak(args ...string) int64 {
