@@ -21,7 +21,8 @@ const (
 	blockSize       = 128 << 10 // the most that a block of a frame may hold
 	blockHeaderSize = 3
 	checksumSize    = 4
-	maxStoredFrame  = frameSize + frameSize/blockSize*blockHeaderSize + zstd.HeaderMaxSize + checksumSize
+	smallBlock      = 64 << 10       // what the encoder's fastest level makes of data that does not compress; see framer.frame
+	maxStoredFrame  = frameSize + frameSize/smallBlock*blockHeaderSize + zstd.HeaderMaxSize + checksumSize
 )
 
 // framer makes frames of blocks, several at once.
@@ -45,8 +46,8 @@ func newFramer(level Level, workers int) (*framer, error) {
 	return &framer{encoder: e}, nil
 }
 
-// frame fills in the stored form of a block. What compressing has made longer is stored as it is: the encoder's frames of incompressible data
-// have more blocks, and could be longer than a frame may be.
+// frame fills in the stored form of a block. What compressing has made longer is stored as it is: the encoder's frames of data that does not
+// compress have more blocks.
 func (f *framer) frame(b *block) {
 	compressed := f.encoder != nil && compressible(b.plain)
 	if compressed {

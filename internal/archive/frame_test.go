@@ -36,6 +36,9 @@ func TestFramesThatDoNotCompress(t *testing.T) {
 			if raw := len(appendRawFrame(nil, b.plain)); len(b.stored) > raw || raw != rawFrameSize(size) || raw > maxStoredFrame {
 				t.Errorf("%v: %d bytes became %d, and %d as they are (computed: %d); %d may be read", level, size, len(b.stored), raw, rawFrameSize(size), maxStoredFrame)
 			}
+			if f.encoder != nil && len(f.encoder.EncodeAll(b.plain, nil)) > maxStoredFrame { // as they were once stored
+				t.Errorf("%v: a frame of %d bytes could not be read", level, size)
+			}
 			if plain, err := decoder.DecodeAll(b.stored, nil); err != nil || !bytes.Equal(plain, b.plain) {
 				t.Errorf("%v: %d bytes came back as %d (%v)", level, size, len(plain), err)
 			}
