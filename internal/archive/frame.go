@@ -21,7 +21,7 @@ const (
 	blockSize       = 128 << 10 // the most that a block of a frame may hold
 	blockHeaderSize = 3
 	checksumSize    = 4
-	smallBlock      = 64 << 10       // what the encoder's fastest level makes of data that does not compress; see framer.frame
+	smallBlock      = 64 << 10 // what the encoder's fastest level makes of data that does not compress; see framer.frame
 	maxStoredFrame  = frameSize + frameSize/smallBlock*blockHeaderSize + zstd.HeaderMaxSize + checksumSize
 )
 
