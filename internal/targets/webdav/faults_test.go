@@ -24,9 +24,11 @@ import (
 
 // front stands before a real server. It answers by itself what fault takes.
 type front struct {
-	store *Store
-	dir   string // of the target
-	fault atomic.Pointer[func(w http.ResponseWriter, r *http.Request, server http.Handler) (taken bool)]
+	store   *Store
+	url     *url.URL
+	handler http.Handler
+	dir     string // of the target
+	fault   atomic.Pointer[func(w http.ResponseWriter, r *http.Request, server http.Handler) (taken bool)]
 }
 
 func newFront(t *testing.T) *front {
@@ -39,13 +41,15 @@ func newFront(t *testing.T) *front {
 			r.Out.Header.Set("Destination", strings.Replace(to, r.In.Host, server.Address, 1))
 		}
 	}}
-	h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	f.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if fault := f.fault.Load(); fault == nil || !(*fault)(w, r, proxy) {
 			proxy.ServeHTTP(w, r)
 		}
-	}))
+	})
+	h := httptest.NewServer(f.handler)
 	t.Cleanup(h.Close)
-	f.store = checked(t, server.URLAt(h.Listener.Addr().String(), "target"))
+	f.url = server.URLAt(h.Listener.Addr().String(), "target")
+	f.store = checked(t, f.url)
 	return f
 }
 

@@ -3,6 +3,7 @@ package webdav
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -78,6 +79,9 @@ func (s *Store) do(ctx context.Context, method string, to *url.URL, header map[s
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
+		if errors.As(err, new(x509.UnknownAuthorityError)) {
+			err = fmt.Errorf("%w (if the certificate is the server's own, name it by ca-file=/path)", err)
+		}
 		return nil, err
 	}
 	if resp.StatusCode/100 != 2 {
@@ -114,7 +118,7 @@ func (s *Store) retry(ctx context.Context, op func() error) error {
 func passes(err error) bool {
 	r := (*refusal)(nil)
 	if !errors.As(err, &r) {
-		return errors.As(err, new(*url.Error)) || errors.Is(err, io.ErrUnexpectedEOF)
+		return errors.As(err, new(*url.Error)) && !errors.As(err, new(*tls.CertificateVerificationError)) || errors.Is(err, io.ErrUnexpectedEOF)
 	}
 	switch r.code {
 	case http.StatusLocked, http.StatusTooManyRequests, http.StatusRequestTimeout:
