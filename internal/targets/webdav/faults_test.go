@@ -125,6 +125,23 @@ func TestAMoveWhoseAnswerIsLost(t *testing.T) {
 	wantNoPartials(t, f.dir)
 }
 
+func TestAServerThatTakesNoMore(t *testing.T) {
+	f := newFront(t)
+	over := make(chan struct{})
+	t.Cleanup(func() { close(over) })
+	f.fails(func(_ http.ResponseWriter, r *http.Request, _ http.Handler) bool {
+		if r.Method == http.MethodPut {
+			<-over
+		}
+		return r.Method == http.MethodPut
+	})
+	err := f.store.Put(t.Context(), "a/key", zeros{})
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("put: %v, want os.ErrDeadlineExceeded", err)
+	}
+	f.wantNothing(t, "a/key")
+}
+
 func TestAnAnswerThatIsCutOff(t *testing.T) {
 	f := newFront(t)
 	want := targetstest.Random(3 << 20)

@@ -18,7 +18,7 @@ import (
 func newClient(caFile string, times times) (*http.Client, error) {
 	t := &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: times.connect}).DialContext,
+		DialContext:           times.dial,
 		TLSHandshakeTimeout:   times.connect,
 		ResponseHeaderTimeout: times.answer,
 		IdleConnTimeout:       30 * time.Second,
@@ -32,6 +32,27 @@ func newClient(caFile string, times times) (*http.Client, error) {
 		}
 	}
 	return &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}, nil
+}
+
+func (t times) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := (&net.Dialer{Timeout: t.connect}).DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return &impatient{conn, t.silence}, nil
+}
+
+// impatient is a connection that fails where the other side takes nothing for a while. That there is nothing to send is no such thing.
+type impatient struct {
+	net.Conn
+	silence time.Duration
+}
+
+func (c *impatient) Write(p []byte) (int, error) {
+	if err := c.SetWriteDeadline(time.Now().Add(c.silence)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(p)
 }
 
 // refusal is an answer that says no.
