@@ -2,15 +2,15 @@ package s3
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+
+	"github.com/backupd/backupd/internal/targets"
 )
 
 // patience is how long a server is waited for, at each attempt.
@@ -56,7 +56,7 @@ func newHTTPClient(caFile string, p patience) (*awshttp.BuildableClient, error) 
 	if caFile == "" {
 		return client, nil
 	}
-	roots, err := trusted(caFile)
+	roots, err := targets.Authorities(caFile)
 	if err != nil {
 		return nil, fmt.Errorf("parameter ca-file: %w", err)
 	}
@@ -66,20 +66,4 @@ func newHTTPClient(caFile string, p patience) (*awshttp.BuildableClient, error) 
 		}
 		t.TLSClientConfig.RootCAs = roots
 	}), nil
-}
-
-// trusted is the machine's own authorities and those of a file.
-func trusted(file string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	roots, err := x509.SystemCertPool()
-	if err != nil {
-		return nil, err
-	}
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("there is no certificate in %s (it has to be PEM)", file)
-	}
-	return roots, nil
 }

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/backupd/backupd/internal/targets"
 	"github.com/backupd/backupd/internal/targets/sftp/sftptest"
 	"github.com/backupd/backupd/internal/targets/targetstest"
 )
@@ -302,7 +303,7 @@ func TestWhatOthersPutThere(t *testing.T) {
 		}
 	}
 	for name, good := range map[string]bool{"a": true, "...": true, "a/b": false, "..": false, "": false, "/etc/passwd": false, "a\x00": false} {
-		if err := checkName(name); (err == nil) != good {
+		if err := targets.CheckName(name); (err == nil) != good {
 			t.Errorf("a name that the server tells, %q: %v", name, err)
 		}
 	}

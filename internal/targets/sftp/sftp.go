@@ -116,7 +116,7 @@ func (s *Store) sweep(c *connection, fresh string) error {
 	}
 	left, err := c.ReadDir(s.path(targets.Partials))
 	for _, info := range left {
-		if err == nil && checkName(info.Name()) == nil && info.Mode().IsRegular() && now.ModTime().Sub(info.ModTime()) > targets.Abandoned {
+		if err == nil && targets.CheckName(info.Name()) == nil && info.Mode().IsRegular() && now.ModTime().Sub(info.ModTime()) > targets.Abandoned {
 			err = remove(c, s.path(targets.Partials+"/"+info.Name()))
 		}
 	}

@@ -1,7 +1,6 @@
 package webdav
 
 import (
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -93,16 +92,9 @@ func (l location) readPassword() (string, error) {
 
 // trust has a client trust the authorities of a file, besides the machine's own.
 func trust(t *http.Transport, file string) error {
-	pem, err := os.ReadFile(file)
+	roots, err := targets.Authorities(file)
 	if err != nil {
 		return fmt.Errorf("parameter ca-file: %w", err)
-	}
-	roots, err := x509.SystemCertPool()
-	if err != nil {
-		return err
-	}
-	if !roots.AppendCertsFromPEM(pem) {
-		return fmt.Errorf("parameter ca-file: there is no certificate in %s (it has to be PEM)", file)
 	}
 	t.TLSClientConfig.RootCAs = roots
 	return nil
