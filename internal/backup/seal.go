@@ -1,9 +1,7 @@
 package backup
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 
@@ -31,15 +29,14 @@ func (r *Runner) seal(one *reading) (to io.Writer, err error) {
 
 // sealFacts encrypts all that a restore needs to know beside the archive.
 func (r *Runner) sealFacts(facts snapshot.Restore) (snapshot.Restore, error) {
-	var sealed bytes.Buffer
-	w, err := r.Seal.Writer(&sealed)
-	if err != nil {
-		return snapshot.Restore{}, err
+	plain, err := json.Marshal(facts)
+	if err == nil {
+		plain, err = r.Seal.Seal(plain)
 	}
-	if err := errors.Join(json.NewEncoder(w).Encode(facts), w.Close()); err != nil {
+	if err != nil {
 		return snapshot.Restore{}, fmt.Errorf("encrypt what a restore needs: %w", err)
 	}
-	return snapshot.Restore{Sealed: sealed.Bytes()}, nil
+	return snapshot.Restore{Sealed: plain}, nil
 }
 
 // archive describes what was written.

@@ -1,7 +1,6 @@
 package catalog
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -95,12 +94,9 @@ func (c *Catalog) Facts(m snapshot.Manifest) (snapshot.Restore, error) {
 		return m.Restore, nil
 	}
 	var facts snapshot.Restore
-	plain, err := seal.Stream(bytes.NewReader(m.Restore.Sealed), c.keys)
+	plain, err := seal.Unseal(m.Restore.Sealed, c.keys)
 	if err == nil {
-		err = json.NewDecoder(plain).Decode(&facts)
-	}
-	if err == nil { // for the proof that it is whole
-		_, err = io.Copy(io.Discard, plain)
+		err = json.Unmarshal(plain, &facts)
 	}
 	if err != nil {
 		return snapshot.Restore{}, fmt.Errorf("snapshot %s: read the volume's options: %w", m.ID, err)
