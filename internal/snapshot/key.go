@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -23,10 +24,14 @@ const (
 	SealedKind   Kind = ".tar.zst.age" // the data, encrypted
 	ManifestKind Kind = ".json"        // the commit: a snapshot exists exactly when this does
 	PinKind      Kind = ".pin"         // kept, whatever the retention policy says
+	// and Trial.Kind for each time that it was tried out
 )
 
 // ArchiveKinds gives those that are archives, of which a snapshot has one at most.
 func ArchiveKinds() []Kind { return []Kind{ArchiveKind, SealedKind} }
+
+// IsArchive tells whether it is data.
+func (k Kind) IsArchive() bool { return slices.Contains(ArchiveKinds(), k) }
 
 // Key is where an object of the snapshot lies on a target: <host>/<volume>/<id><kind>.
 func (r Ref) Key(kind Kind) string {
@@ -74,7 +79,10 @@ func cutKind(name string) (base string, kind Kind, ok bool) {
 			return base, k, true
 		}
 	}
-	return "", "", false
+	base, rest, _ := strings.Cut(name, ".")
+	kind = Kind("." + rest)
+	_, ok = kind.Trial()
+	return base, kind, ok
 }
 
 // MaxName is the longest escaped name in bytes: what one path segment can hold on every file system in use.
