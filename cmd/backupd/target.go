@@ -56,7 +56,7 @@ func (a *app) openTarget(t config.Target) (backup.Target, error) {
 	return backup.Target{
 		Name:    t.Name,
 		Check:   store.Check,
-		Catalog: catalog.New(store, a.cache(t), a.host).WithKeys(a.keys).WithFound(a.found(t.Name)).WithOpened(a.opened),
+		Catalog: catalog.New(store, a.cache(t), a.host).WithKeys(a.keys).WithRecipients(a.cfg.Recipients).WithFound(a.found(t.Name)).WithOpened(a.opened),
 	}, nil
 }
 

@@ -27,6 +27,7 @@ type Catalog struct {
 	cache *Cache // nil for none
 	host  string
 	keys  *seal.Keys // to encrypted archives; nil for none
+	to    seal.Recipients
 	found Found
 
 	opened func(m snapshot.Manifest) // nil for nobody to tell
@@ -69,11 +70,13 @@ func (c *Catalog) Host() string { return c.host }
 type Snapshot struct {
 	snapshot.Manifest
 	Pinned bool
-	Proof  snapshot.Proof // what was found when it was last read back
+	Proof  snapshot.Proof   // what was found when it was last read back
+	Drills []snapshot.Trial // the times that it was tried out, oldest first
 }
 
-// Good tells whether the snapshot counts, for retention and as "latest": its manifest says so, and it is not known to be damaged.
-func (s Snapshot) Good() bool { return s.Proof.Damaged == "" && s.Manifest.Good() }
+// Good tells whether the snapshot counts, for retention and as "latest": its manifest says so, it is not known to be damaged, and did not
+// fail when it was last tried out.
+func (s Snapshot) Good() bool { return s.Proof.Damaged == "" && !s.DrillFailed() && s.Manifest.Good() }
 
 // Unreadable is a manifest that is there and cannot be read or believed.
 type Unreadable struct {
@@ -81,7 +84,7 @@ type Unreadable struct {
 	Err error
 }
 
-// Loose is an archive or a pin without a manifest: of a run that is under way, or of one that was cut off.
+// Loose is an archive, a pin or a drill without a manifest: of a run that is under way, or of one that was cut off.
 type Loose struct {
 	Ref      snapshot.Ref
 	Kind     snapshot.Kind

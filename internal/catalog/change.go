@@ -137,8 +137,10 @@ func (c *Catalog) Remove(ctx context.Context, ref snapshot.Ref) error {
 	if err == nil && !needed(l, ref.ID) {
 		err = c.Discard(ctx, ref)
 	}
-	if err == nil {
-		err = c.remove(ctx, ref, snapshot.PinKind)
+	for _, loose := range l.Loose {
+		if err == nil && loose.Ref == ref && !loose.Kind.IsArchive() {
+			err = c.remove(ctx, ref, loose.Kind)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("clear away what was left of the removed snapshot %s: %w", ref.ID, err)
@@ -166,7 +168,7 @@ func (c *Catalog) Sweep(ctx context.Context, volume string, now time.Time) (swep
 	for _, loose := range l.Loose {
 		// Both clocks must agree: the store's, and this host's, which is in the id.
 		old := now.Sub(loose.Modified) > looseAge && now.Sub(loose.Ref.ID.Time()) > looseAge
-		if !old || loose.Kind != snapshot.PinKind && needed(l, loose.Ref.ID) {
+		if !old || loose.Kind.IsArchive() && needed(l, loose.Ref.ID) {
 			continue
 		}
 		err := c.remove(ctx, loose.Ref, loose.Kind)
@@ -180,7 +182,20 @@ func (c *Catalog) Sweep(ctx context.Context, volume string, now time.Time) (swep
 			return swept, kept, fmt.Errorf("sweep %s%s: %w", loose.Ref.ID, loose.Kind, err)
 		}
 	}
-	return swept, kept, nil
+	return swept, kept, c.sweepDrills(ctx, l)
+}
+
+// sweepDrills takes away the drills of which newer ones tell more. Those that the store does not let go stay, and do no harm.
+func (c *Catalog) sweepDrills(ctx context.Context, l Listing) error {
+	for _, s := range l.Snapshots {
+		for _, t := range superseded(s.Drills) {
+			err := c.remove(ctx, s.Ref(), t.Kind())
+			if _, kept := errors.AsType[targets.Kept](err); err != nil && !kept {
+				return fmt.Errorf("sweep %s%s: %w", s.ID, t.Kind(), err)
+			}
+		}
+	}
+	return nil
 }
 
 // abandon gives up uploads of the volume that were cut off, be they ever so young: who has the volume's lock is the only one who puts

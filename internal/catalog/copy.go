@@ -14,7 +14,7 @@ import (
 // ErrSource marks why a copy failed for the place that it was made from: it is damaged there, or cannot be read. Another one may do.
 var ErrSource = errors.New("the copy that it was to come from")
 
-// Copy makes a snapshot exist in another store as it does in this one, byte for byte: its archives, a pin if it is pinned, then its manifest. What
+// Copy makes a snapshot exist in another store as it does in this one, byte for byte: its archives, a pin if it is pinned, what came of drills, then its manifest. What
 // the manifest vouches for is checked on the way, without any key, so that damage does not spread. Nothing is replaced: an archive that lies
 // there already is taken when it is the very one. Progress is called with the bytes that are done.
 func (c *Catalog) Copy(ctx context.Context, to *Catalog, s Snapshot, progress func(done int64)) error {
@@ -33,7 +33,31 @@ func (c *Catalog) Copy(ctx context.Context, to *Catalog, s Snapshot, progress fu
 			return err
 		}
 	}
+	for _, t := range s.Drills {
+		if err := c.copyDrill(ctx, to, s.Ref(), t); err != nil {
+			return fmt.Errorf("copy the drill of snapshot %s: %w", s.ID, err)
+		}
+	}
 	return to.commit(ctx, m, data)
+}
+
+// copyDrill copies what came of one. What was tidied away since it was listed, or is none, is no reason to go without the snapshot.
+func (c *Catalog) copyDrill(ctx context.Context, to *Catalog, ref snapshot.Ref, t snapshot.Trial) error {
+	data, err := c.drillData(ctx, ref, t)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrSource, err)
+	}
+	d, unbelievable := snapshot.DecodeDrill(data, ref, t)
+	if unbelievable != nil {
+		return nil // it stays where it is, and is told where it is looked at
+	}
+	if err := to.putDrill(ctx, d); !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return nil
 }
 
 func (c *Catalog) copyArchive(ctx context.Context, to *Catalog, m snapshot.Manifest, a snapshot.Archive, done *counting) error {

@@ -31,6 +31,16 @@ func (p place) has(kind snapshot.Kind) bool {
 	return slices.ContainsFunc(p.objects, func(o Loose) bool { return o.Kind == kind })
 }
 
+// drills are in order, as keys come sorted.
+func (p place) drills() (drills []snapshot.Trial) {
+	for _, o := range p.objects {
+		if t, ok := o.Kind.Trial(); ok {
+			drills = append(drills, t)
+		}
+	}
+	return drills
+}
+
 // each lists what lies below a prefix, volume by volume in the order of keys. While one is looked at the next ones are read.
 func (c *Catalog) each(ctx context.Context, prefix string, q Query) iter.Seq2[Listing, error] {
 	return func(yield func(Listing, error) bool) {
@@ -132,7 +142,7 @@ func (c *Catalog) volume(ctx context.Context, places []place) (l Listing) {
 		switch err := failed[i]; {
 		case !p.asked:
 		case err == nil:
-			l.Snapshots = append(l.Snapshots, Snapshot{Manifest: manifests[i], Pinned: p.has(snapshot.PinKind)})
+			l.Snapshots = append(l.Snapshots, Snapshot{Manifest: manifests[i], Pinned: p.has(snapshot.PinKind), Drills: p.drills()})
 		case errors.Is(err, fs.ErrNotExist): // removed since it was listed
 		default:
 			l.Unreadable = append(l.Unreadable, Unreadable{Ref: p.ref, Err: err})
