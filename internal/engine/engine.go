@@ -45,6 +45,9 @@ type Volume struct {
 	Mountpoint string // folder with its content, as a path on the engine's host; "" where the driver tells none
 }
 
+// Project is the compose project that made the volume, or "".
+func (v Volume) Project() string { return v.Labels[composeProject] }
+
 // Fleeting tells whether the volume lies in memory, and only while a container uses it.
 func (v Volume) Fleeting() bool {
 	return v.Driver == "local" && (v.Options["type"] == "tmpfs" || v.Options["type"] == "ramfs")
