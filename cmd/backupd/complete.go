@@ -37,6 +37,13 @@ func complete(std streams, of candidates, most int) cobra.CompletionFunc {
 	}
 }
 
+// completeFlag makes a shell complete the value of a flag.
+func completeFlag(c *cobra.Command, std streams, name string, of candidates) {
+	if err := c.RegisterFlagCompletionFunc(name, complete(std, of, 0)); err != nil {
+		panic(err) // there is no such flag
+	}
+}
+
 // volumeNames are those of enrolled volumes.
 func volumeNames(ctx context.Context, a *app) (names []string) {
 	_, volumes, err := a.enrolled(ctx)

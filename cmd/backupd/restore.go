@@ -21,6 +21,7 @@ import (
 
 // restoreFlags are what a restore is asked for besides the snapshot.
 type restoreFlags struct {
+	project         string
 	toVolume, toDir string
 	inPlace         bool
 	from            string
@@ -33,7 +34,7 @@ type restoreFlags struct {
 func newRestore(std streams) *cobra.Command {
 	var f restoreFlags
 	c := &cobra.Command{
-		Use:     "restore VOLUME[@WHEN]",
+		Use:     "restore VOLUME[@WHEN] | --project NAME[@WHEN]",
 		GroupID: "back",
 		Short:   "Give a volume back",
 		Long: `Restore a snapshot of VOLUME: the newest good one, or the one that WHEN means.
@@ -50,6 +51,13 @@ means the newest good snapshot that is not after it.
                      checked, every container that mounts it is stopped, the
                      content is exchanged, and they are started again
 
+  --project NAME     all volumes of a compose project, each under its own name,
+                     made anew or empty, so that "docker compose up" finds them
+                     as they were. They go back to the newest moment that they
+                     have in common; where they were not held together, to those
+                     that are nearest to each other, and it says how far apart
+                     these are. One that fails stops no other, and leaves nothing.
+
 With --host it is the snapshot of another host that shares the targets, and what
 is restored to is on this one.
 
@@ -60,17 +68,23 @@ nothing is overwritten before that.`,
   backupd restore app@2026-11-20T14:00 --to-dir /tmp/app --path 'etc/**'
 
   backupd restore app --host web2 --to-volume app
+  backupd restore --project shop
+  backupd restore --project shop@yesterday --host web2 --dry-run
 
   # in an init service of a compose file: fill the volume if it is a fresh one
   backupd restore app --to-volume app --if-empty`,
-		Args:              oneArg("a volume"),
+		Args:              f.args,
 		ValidArgsFunction: complete(std, storedVolumes, 1),
 		PreRunE:           func(*cobra.Command, []string) error { return f.check() },
 		RunE: withApp(std, func(ctx context.Context, a *app, args []string) error {
+			if f.project != "" {
+				return a.restoreProject(ctx, f)
+			}
 			return a.restore(ctx, args[0], f)
 		}),
 	}
 	fl := c.Flags()
+	fl.StringVar(&f.project, "project", "", "restore all volumes of the compose project `NAME`")
 	fl.StringVar(&f.toVolume, "to-volume", "", "restore into the volume `NAME`")
 	fl.StringVar(&f.toDir, "to-dir", "", "restore into the folder `DIR`")
 	fl.BoolVar(&f.inPlace, "in-place", false, "replace what the volume holds")
@@ -81,10 +95,25 @@ nothing is overwritten before that.`,
 	fl.BoolVar(&f.keepGoing, "keep-going", false, "with --to-dir: restore what can be read of a damaged snapshot, and name what is hit")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "say what would be restored, and write nothing")
 	addHost(c)
+	completeFlag(c, std, "project", projectNames)
 	return c
 }
 
+// args takes a volume, unless it is all of a project that is restored.
+func (f *restoreFlags) args(c *cobra.Command, args []string) error {
+	if f.project == "" {
+		return oneArg("a volume")(c, args)
+	}
+	if len(args) > 0 {
+		return usagef("--project restores all of its volumes: name no volume beside it")
+	}
+	return nil
+}
+
 func (f restoreFlags) check() error {
+	if f.project != "" {
+		return f.checkProject()
+	}
 	chosen := 0
 	for _, set := range []bool{f.toVolume != "", f.toDir != "", f.inPlace} {
 		if set {
@@ -114,6 +143,19 @@ func (f restoreFlags) check() error {
 	return nil
 }
 
+// checkProject refuses what is of one volume alone.
+func (f restoreFlags) checkProject() error {
+	switch {
+	case f.inPlace:
+		return usagef("--project restores to volumes that are empty or gone: restore the others one by one, with restore VOLUME@WHEN --in-place")
+	case f.toVolume != "" || f.toDir != "":
+		return usagef("--project restores each volume to one of its own name: neither --to-volume nor --to-dir goes with it")
+	case len(f.paths) > 0 || len(f.options) > 0 || f.keepGoing:
+		return usagef("--path, --option and --keep-going are for one volume: restore it by itself, and the others with --project NAME --if-empty")
+	}
+	return nil
+}
+
 // driverOptions reads the options. A value may hold anything, as passwords do.
 func (f restoreFlags) driverOptions() (map[string]string, error) {
 	options := map[string]string{}
@@ -128,16 +170,9 @@ func (f restoreFlags) driverOptions() (map[string]string, error) {
 }
 
 func (a *app) restore(ctx context.Context, arg string, f restoreFlags) error {
-	volume, text := arg, ""
-	if at := strings.LastIndexByte(arg, '@'); at >= 0 {
-		volume, text = arg[:at], arg[at+1:]
-	}
-	if volume == "" {
-		return usagef("%q names no volume: write VOLUME or VOLUME@WHEN", arg)
-	}
-	when, err := catalog.ParseWhen(text, a.now(), time.Local)
+	volume, when, err := a.parseWhen("volume", arg)
 	if err != nil {
-		return usage(err)
+		return err
 	}
 	locked := []string{volume}
 	if f.toVolume != "" {
@@ -156,14 +191,35 @@ func (a *app) restore(ctx context.Context, arg string, f restoreFlags) error {
 	}, locked...)
 }
 
+// parseWhen reads NAME or NAME@WHEN.
+func (a *app) parseWhen(what, arg string) (name string, when catalog.When, err error) {
+	name, text := arg, ""
+	if at := strings.LastIndexByte(arg, '@'); at >= 0 {
+		name, text = arg[:at], arg[at+1:]
+	}
+	if name == "" {
+		return "", when, usagef("%q names no %s: write NAME or NAME@WHEN", arg, what)
+	}
+	when, err = catalog.ParseWhen(text, a.now(), time.Local)
+	return name, when, usage(err)
+}
+
+// only leaves one target to choose from, if one is named.
+func (a *app) only(from string) error {
+	if from == "" {
+		return nil
+	}
+	t, err := a.target(from)
+	if err == nil {
+		a.targets = []backup.Target{t}
+	}
+	return err
+}
+
 // choose gives the snapshot that is meant, from the first target that has it, and where it counts if it does anywhere.
 func (a *app) choose(ctx context.Context, volume string, when catalog.When, from string) (stored, error) {
-	if from != "" {
-		t, err := a.target(from)
-		if err != nil {
-			return stored{}, err
-		}
-		a.targets = []backup.Target{t}
+	if err := a.only(from); err != nil {
+		return stored{}, err
 	}
 	all, listErr := a.snapshots(ctx, []string{volume})
 	plain := make([]catalog.Snapshot, len(all))

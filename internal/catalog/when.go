@@ -92,6 +92,14 @@ func isIDPrefix(text string) bool {
 	return true
 }
 
+// Named tells whether one snapshot is meant by its id.
+func (w When) Named() bool { return w.id != "" }
+
+// Admits tells whether a snapshot counts and is not after the moment.
+func (w When) Admits(s Snapshot) bool {
+	return s.Good() && (w.at.IsZero() || !s.Taken.After(w.at))
+}
+
 // Pick chooses from the snapshots of one volume, in any order.
 func (w When) Pick(snapshots []Snapshot) (Snapshot, error) {
 	if w.id != "" {
@@ -99,7 +107,7 @@ func (w When) Pick(snapshots []Snapshot) (Snapshot, error) {
 	}
 	var best *Snapshot
 	for i, s := range snapshots {
-		if !s.Good() || !w.at.IsZero() && s.Taken.After(w.at) {
+		if !w.Admits(s) {
 			continue
 		}
 		if best == nil || s.Taken.After(best.Taken) {

@@ -34,6 +34,37 @@ func (r *Runner) ToVolume(ctx context.Context, req Request, name string, options
 	return result, err
 }
 
+// Place is what there is of a volume that is to be restored to.
+type Place string
+
+// The places.
+const (
+	Absent Place = "absent" // it will be made
+	Empty  Place = "empty"
+	Filled Place = "filled" // and is not touched
+)
+
+// Look says what there is of a volume, without changing anything, and fails where ToVolume would be sure to.
+func (r *Runner) Look(ctx context.Context, req Request, name string) (there Place, err error) {
+	v, err := r.Engine.Volume(ctx, name)
+	if errors.Is(err, engine.ErrNotFound) {
+		_, err = r.planned(req, name, nil)
+		return Absent, err
+	}
+	if err != nil {
+		return "", err
+	}
+	f, err := r.Access.Writer(ctx, v)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if filled, err := vacant(ctx, f, true); err != nil || filled {
+		return Filled, err
+	}
+	return Empty, r.unused(ctx, v)
+}
+
 func (r *Runner) intoVolume(ctx context.Context, req Request, v engine.Volume) (result Result, err error) {
 	f, err := r.Access.Writer(ctx, v)
 	if err != nil {
@@ -57,6 +88,19 @@ func (r *Runner) intoVolume(ctx context.Context, req Request, v engine.Volume) (
 const cleanupTime = 15 * time.Second
 
 func (r *Runner) create(ctx context.Context, req Request, name string, options map[string]string) (engine.Volume, error) {
+	v, err := r.planned(req, name, options)
+	if err != nil {
+		return engine.Volume{}, err
+	}
+	v, err = r.Engine.CreateVolume(ctx, v)
+	if err != nil {
+		return engine.Volume{}, fmt.Errorf("create volume %q as it was: %w", name, err)
+	}
+	return v, nil
+}
+
+// planned is the snapshot's volume as it was, by another name perhaps.
+func (r *Runner) planned(req Request, name string, options map[string]string) (engine.Volume, error) {
 	facts, err := req.From.Facts(req.Snapshot)
 	if err != nil {
 		return engine.Volume{}, err
@@ -65,11 +109,7 @@ func (r *Runner) create(ctx context.Context, req Request, name string, options m
 	if err != nil {
 		return engine.Volume{}, fmt.Errorf("create volume %q: %w", name, err)
 	}
-	v, err := r.Engine.CreateVolume(ctx, engine.Volume{Name: name, Driver: facts.Driver, Options: all, Labels: facts.Labels})
-	if err != nil {
-		return engine.Volume{}, fmt.Errorf("create volume %q as it was: %w", name, err)
-	}
-	return v, nil
+	return engine.Volume{Name: name, Driver: facts.Driver, Options: all, Labels: facts.Labels}, nil
 }
 
 // allOptions are the recorded options and those that are given now. A withheld mount option "o.password" goes back into "o".

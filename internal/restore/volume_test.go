@@ -163,3 +163,34 @@ func TestAVolumeThatSomebodyElseMadeMeanwhileIsNotRemoved(t *testing.T) {
 		t.Errorf("it was taken away (%v)", err)
 	}
 }
+
+func TestWhatThereIsOfAVolumeIsSeenBefore(t *testing.T) {
+	for name, c := range map[string]struct {
+		around func(*testing.T, *world)
+		want   restore.Place
+		fails  string
+	}{
+		"absent":            {want: restore.Absent},
+		"absent, no option": {around: func(_ *testing.T, w *world) { w.request.Snapshot.Restore.Withheld = []string{"token"} }, want: restore.Absent, fails: "--option token=..."},
+		"empty":             {around: func(t *testing.T, w *world) { w.volume(t, "app", nil) }, want: restore.Empty},
+		"filled":            {around: func(t *testing.T, w *world) { w.volume(t, "app", tree{"f": "mine"}) }, want: restore.Filled},
+		"in use": {around: func(t *testing.T, w *world) {
+			w.volume(t, "app", nil)
+			w.container("app", container("db"), false)
+		}, want: restore.Empty, fails: "container db runs on volume"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			if c.around != nil {
+				c.around(t, w)
+			}
+			there, err := w.runner.Look(t.Context(), w.request, "app")
+			if there != c.want || (err != nil) != (c.fails != "") || err != nil && !strings.Contains(err.Error(), c.fails) {
+				t.Errorf("it is %s, and error is %v", there, err)
+			}
+			if _, err := w.eng.Volume(t.Context(), "app"); (err == nil) != (c.want != restore.Absent) {
+				t.Errorf("afterwards: %v", err)
+			}
+		})
+	}
+}
