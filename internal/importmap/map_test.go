@@ -68,6 +68,7 @@ leaf
 	archive
 	durable
 	engine
+	recognise
 	schedule
 	seal
 	snapshot
