@@ -35,7 +35,10 @@ func (p Pruner) Verdicts(ctx context.Context, t Target, volume string, keep rete
 func (p Pruner) decide(keep retention.Policy, all []catalog.Snapshot) []retention.Verdict {
 	snapshots := make([]retention.Snapshot, len(all))
 	for i, s := range all {
-		snapshots[i] = retention.Snapshot{ID: s.ID, Taken: s.Taken, Good: s.Good(), Pinned: s.Pinned, Damaged: s.Proof.Damaged != ""}
+		snapshots[i] = retention.Snapshot{
+			ID: s.ID, Taken: s.Taken, Good: s.Good(), Pinned: s.Pinned,
+			Damaged: s.Proof.Damaged != "", Failed: s.DrillFailed(), Proven: s.Proven().At,
+		}
 	}
 	return retention.Decide(keep, snapshots, p.Now(), p.Zone)
 }

@@ -16,11 +16,16 @@ const Skew = 5 * time.Minute
 type Snapshot struct {
 	ID     snapshot.ID
 	Taken  time.Time
-	Good   bool // as still as was asked for (see snapshot.Manifest.Good), and not damaged
+	Good   bool // as still as was asked for (see snapshot.Manifest.Good), and neither damaged nor failed
 	Pinned bool
 
-	Damaged bool // its archive did not verify when it was last read back
+	Damaged bool      // its archive did not verify when it was last read back
+	Failed  bool      // its last drill, so that it is not to be restored as it is
+	Proven  time.Time // when the newest drill was that proved it to be restorable; zero for none
 }
+
+// proof tells whether the snapshot is known to be restorable.
+func (s Snapshot) proof() bool { return !s.Proven.IsZero() && !s.Damaged && !s.Failed }
 
 // Verdict is whether a snapshot stays, and why or why not.
 type Verdict struct {
@@ -31,17 +36,18 @@ type Verdict struct {
 
 // Decide judges all snapshots of one volume on one target, and gives the verdicts newest first.
 //
-// Whatever the policy, these stay: the newest good snapshot; those that are pinned; those dated in the future; and the newest of
-// those that are not good, until there is a newer good one; and those that are damaged, until somebody removes them, or they prove to be
-// whole after all: a disk, or a machine's memory, that has read wrongly must not cost what is stored. No rule counts what is pinned, not
-// good, damaged or dated in the future, so that it takes no place from what would have stayed without it.
+// Whatever the policy, these stay: the newest good snapshot; the newest that a drill has proven to be restorable; those that are pinned;
+// those dated in the future; and the newest of those that are not good, until there is a newer good one; and those that are damaged or
+// failed their last drill, until somebody removes them, or they prove to be whole after all: a disk, or a machine's memory, that has read
+// wrongly must not cost what is stored. No rule counts what is pinned, not good, damaged, failed or dated in the future, so that it takes
+// no place from what would have stayed without it.
 //
 // Nothing depends on now except what is in the future: long after the last run, or by a clock that is far ahead, the same stays.
 // Days, weeks, months and years are those of zone's clock; of the hour that it repeats in autumn both count.
 func Decide(p Policy, snaps []Snapshot, now time.Time, zone *time.Location) []Verdict {
 	snaps = slices.Clone(snaps)
 	slices.SortFunc(snaps, newestFirst)
-	j := judge{policy: p, now: now, buckets: p.buckets(zone)}
+	j := judge{policy: p, now: now, zone: zone, buckets: p.buckets(zone)}
 	verdicts := make([]Verdict, 0, len(snaps))
 	for _, s := range snaps {
 		keep, drop := j.judge(s)
@@ -60,12 +66,14 @@ func newestFirst(a, b Snapshot) int { return cmp.Or(b.Taken.Compare(a.Taken), cm
 type judge struct {
 	policy  Policy
 	now     time.Time
+	zone    *time.Location
 	buckets []*bucket
 
 	good   bool      // one has come by
 	newest time.Time // when the first good one was taken
 	last   int       // how many the rule of that name has kept
 	bad    bool      // one that is not good was kept for being the newest
+	proven bool      // one that is has come by
 }
 
 // judge gives all reasons to keep the snapshot and, for when there is none, the reason not to.
@@ -76,9 +84,15 @@ func (j *judge) judge(s Snapshot) (keep []string, drop string) {
 	if s.Pinned {
 		keep = append(keep, "pinned")
 	}
+	if s.proof() && !j.proven && !inFuture(s, j.now) {
+		j.proven = true
+		keep = append(keep, "last proven by a drill of "+s.Proven.In(j.zone).Format(time.DateOnly))
+	}
 	switch {
 	case s.Damaged:
 		return append(keep, "damaged: it counts for nothing, and stays for somebody to look at"), ""
+	case s.Failed:
+		return append(keep, "failed its drill: it counts for nothing, and stays for somebody to look at"), ""
 	case inFuture(s, j.now):
 		return append(keep, "dated in the future"), ""
 	case s.Good:

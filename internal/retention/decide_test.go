@@ -15,12 +15,13 @@ import (
 
 var now = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC) // a Friday
 
-// snaps reads snapshots from words such as "2026-11-20T10:00:00Z" with marks after it: ! not good, ? damaged, * pinned. A day alone is its noon.
+// snaps reads snapshots from words such as "2026-11-20T10:00:00Z" with marks after it: ! not good, ? damaged, - failed
+// its drill, + proven by one of the day after, * pinned. A day alone is its noon.
 func snaps(t *testing.T, words string) []retention.Snapshot {
 	t.Helper()
 	var all []retention.Snapshot
 	for i, word := range strings.Fields(words) {
-		when := strings.TrimRight(word, "!?*")
+		when := strings.TrimRight(word, "!?*+-")
 		taken, err := time.Parse(time.RFC3339, when)
 		if err != nil {
 			taken, err = time.Parse(time.DateOnly, when)
@@ -32,11 +33,15 @@ func snaps(t *testing.T, words string) []retention.Snapshot {
 		all = append(all, retention.Snapshot{
 			ID:     snapshot.ID(fmt.Sprintf("%s-%08x", taken.UTC().Format("20060102T150405Z"), i)),
 			Taken:  taken,
-			Good:   !strings.ContainsAny(word, "!?"),
+			Good:   !strings.ContainsAny(word, "!?") && !strings.HasSuffix(word, "-"),
 			Pinned: strings.Contains(word, "*"),
 
 			Damaged: strings.Contains(word, "?"),
+			Failed:  strings.HasSuffix(word, "-"),
 		})
+		if strings.Contains(word, "+") {
+			all[i].Proven = taken.AddDate(0, 0, 1)
+		}
 	}
 	return all
 }
@@ -85,6 +90,14 @@ func TestDecide(t *testing.T) {
 		"damaged stays and takes no place":       {"last=1", "", "2026-11-16 2026-11-17 2026-11-18? 2026-11-19?", "2026-11-19? 2026-11-18? 2026-11-17"},
 		"damaged long ago stays":                 {"last=1", "", "2026-11-01? 2026-11-17 2026-11-18", "2026-11-18 2026-11-01?"},
 		"damaged lets no bad one go":             {"last=1", "", "2026-11-16 2026-11-17! 2026-11-18?", "2026-11-18? 2026-11-17! 2026-11-16"},
+		"failed stays and takes no place":        {"last=1", "", "2026-11-16 2026-11-17 2026-11-18- 2026-11-19-", "2026-11-19- 2026-11-18- 2026-11-17"},
+		"the last proven one stays":              {"last=1", "", "2026-11-15+ 2026-11-16+ 2026-11-17 2026-11-18", "2026-11-18 2026-11-16+"},
+		"the last proven one takes no place":     {"last=2", "", "2026-11-15+ 2026-11-17 2026-11-18", "2026-11-18 2026-11-17 2026-11-15+"},
+		"proven before it was found damaged":     {"last=1", "", "2026-11-15+ 2026-11-16+? 2026-11-18", "2026-11-18 2026-11-16? 2026-11-15+"},
+		"proven before it failed":                {"last=1", "", "2026-11-15+ 2026-11-16+- 2026-11-18", "2026-11-18 2026-11-16- 2026-11-15+"},
+		"proven, though not good":                {"last=1", "", "2026-11-15+ 2026-11-16+! 2026-11-18", "2026-11-18 2026-11-16!"},
+		"proven and pinned":                      {"last=1", "", "2026-11-15+ 2026-11-16+* 2026-11-18", "2026-11-18 2026-11-16*"},
+		"proven in the future":                   {"last=1", "", "2026-11-15+ 2026-11-18 2031-01-01+", "2031-01-01 2026-11-18 2026-11-15+"},
 		"taken at one moment, by id":             {"last=1", "", "2026-11-19 2026-11-19 2026-11-18", "2026-11-19"},
 		"a year's silence takes nothing":         {"last=1 within=3d", "", "2025-11-01 2025-11-02 2025-11-03", "2025-11-03 2025-11-02 2025-11-01"},
 		"seven days and four weeks":              {"daily=7 weekly=4", "", everyDay("2026-10-01", 50), "2026-11-19 2026-11-18 2026-11-17 2026-11-16 2026-11-15 2026-11-14 2026-11-13 2026-11-08 2026-11-01"},
@@ -142,7 +155,7 @@ func marks(snaps []retention.Snapshot) []string {
 func TestReasons(t *testing.T) {
 	policy := retention.Policy{Last: 1, Hourly: 1, Daily: 3, Weekly: 1, Monthly: 1, Yearly: 1, Within: 36 * time.Hour}
 	verdicts := retention.Decide(policy, snaps(t, `2031-01-01*  2026-11-20! 2026-11-19! 2026-11-18 2026-11-17 2026-11-16 2026-11-15! 2026-11-14
-		2026-11-13*`), now, time.UTC)
+		2026-11-13* 2026-11-12- 2026-11-11+ 2026-11-10+`), now, time.UTC)
 	var got []string
 	for _, v := range verdicts {
 		got = append(got, fmt.Sprintf("%s %t: %s", v.Taken.Format(time.DateOnly), v.Keep, strings.Join(v.Reasons, ", ")))
@@ -158,6 +171,9 @@ func TestReasons(t *testing.T) {
 		"2026-11-15 false: not good, and a newer good one exists",
 		"2026-11-14 false: no rule keeps it",
 		"2026-11-13 true: pinned",
+		"2026-11-12 true: failed its drill: it counts for nothing, and stays for somebody to look at",
+		"2026-11-11 true: last proven by a drill of 2026-11-12",
+		"2026-11-10 false: no rule keeps it",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -29,6 +29,12 @@ func drawSnapshots(t *rapid.T) []retention.Snapshot {
 		if s := &all[i]; rapid.IntRange(0, 7).Draw(t, "damaged") == 0 {
 			s.Good, s.Damaged = false, true
 		}
+		if s := &all[i]; rapid.IntRange(0, 7).Draw(t, "failed") == 0 {
+			s.Good, s.Failed = false, true
+		}
+		if rapid.IntRange(0, 3).Draw(t, "proven") == 0 {
+			all[i].Proven = taken.Add(time.Hour)
+		}
 	}
 	return all
 }
@@ -63,6 +69,8 @@ func ids(snaps []retention.Snapshot) map[snapshot.ID]bool {
 	return all
 }
 
+func unsound(s retention.Snapshot) bool { return s.Damaged || s.Failed }
+
 // obvious decides about one snapshot by comparing it with all others, each rule for itself, without any order or state.
 func obvious(p retention.Policy, s retention.Snapshot, snaps []retention.Snapshot, zone *time.Location) bool {
 	past := func(o retention.Snapshot) bool { return !o.Taken.After(now.Add(5 * time.Minute)) }
@@ -71,11 +79,15 @@ func obvious(p retention.Policy, s retention.Snapshot, snaps []retention.Snapsho
 	}
 	some := func(f func(o retention.Snapshot) bool) bool { return slices.ContainsFunc(snaps, f) }
 
-	if p.All || s.Pinned || !past(s) || s.Damaged {
+	if p.All || s.Pinned || !past(s) || unsound(s) {
+		return true
+	}
+	proven := func(o retention.Snapshot) bool { return past(o) && !unsound(o) && !o.Proven.IsZero() }
+	if proven(s) && !some(func(o retention.Snapshot) bool { return proven(o) && newer(o, s) }) {
 		return true
 	}
 	if !s.Good {
-		return !some(func(o retention.Snapshot) bool { return past(o) && newer(o, s) && (o.Good || !o.Pinned) && !o.Damaged })
+		return !some(func(o retention.Snapshot) bool { return past(o) && newer(o, s) && (o.Good || !o.Pinned) && !unsound(o) })
 	}
 	if !some(func(o retention.Snapshot) bool { return o.Good && past(o) && newer(o, s) }) {
 		return true
@@ -138,15 +150,21 @@ func TestAsTheObviousModelHasIt(t *testing.T) {
 
 func TestWhateverThePolicy(t *testing.T) {
 	check(t, func(t *rapid.T, p retention.Policy, snaps []retention.Snapshot, zone *time.Location) {
-		var newestGood *retention.Verdict
+		var newestGood, lastProven *retention.Verdict
 		for _, v := range retention.Decide(p, snaps, now, zone) {
 			ahead := v.Taken.After(now.Add(retention.Skew))
-			if !v.Keep && (ahead || v.Pinned || p.All || v.Damaged) {
+			if !v.Keep && (ahead || v.Pinned || p.All || unsound(v.Snapshot)) {
 				t.Errorf("%+v should stay", v)
 			}
 			if v.Good && !ahead && newestGood == nil {
 				newestGood = &v
 			}
+			if !v.Proven.IsZero() && !ahead && !unsound(v.Snapshot) && lastProven == nil {
+				lastProven = &v
+			}
+		}
+		if lastProven != nil && !lastProven.Keep {
+			t.Errorf("%+v is the last proven one and should stay", lastProven)
 		}
 		if newestGood != nil && !newestGood.Keep {
 			t.Errorf("%+v is the newest good one and should stay", newestGood)

@@ -57,7 +57,7 @@ func Prune(ctx context.Context, from Remover, host, volume string, verdicts []Ve
 // check knows nothing of policies and of how Decide works, so that a mistake there cannot cost the last good snapshot.
 func check(verdicts []Verdict, now time.Time) error {
 	ids := map[snapshot.ID]bool{}
-	var newest *Verdict
+	var newest, proven *Verdict
 	for i, v := range verdicts {
 		switch {
 		case ids[v.ID]:
@@ -66,15 +66,34 @@ func check(verdicts []Verdict, now time.Time) error {
 			return fmt.Errorf("verdict against snapshot %s, which is pinned", v.ID)
 		case v.Damaged && !v.Keep:
 			return fmt.Errorf("verdict against snapshot %s, which is damaged", v.ID)
+		case v.Failed && !v.Keep:
+			return fmt.Errorf("verdict against snapshot %s, which failed its drill", v.ID)
 		case inFuture(v.Snapshot, now) && !v.Keep:
 			return fmt.Errorf("verdict against snapshot %s, which is dated in the future", v.ID)
-		case v.Good && !v.Damaged && !inFuture(v.Snapshot, now) && (newest == nil || newestFirst(v.Snapshot, newest.Snapshot) < 0):
-			newest = &verdicts[i]
+		case v.Damaged || v.Failed || inFuture(v.Snapshot, now):
+		default:
+			if v.Good {
+				newest = newer(newest, &verdicts[i])
+			}
+			if !v.Proven.IsZero() {
+				proven = newer(proven, &verdicts[i])
+			}
 		}
 		ids[v.ID] = true
 	}
 	if newest != nil && !newest.Keep {
 		return fmt.Errorf("verdict against snapshot %s, the newest good one", newest.ID)
 	}
+	if proven != nil && !proven.Keep {
+		return fmt.Errorf("verdict against snapshot %s, the last that is proven to be restorable", proven.ID)
+	}
 	return nil
+}
+
+// newer gives that of two which is about the newer snapshot; nil is none.
+func newer(a, b *Verdict) *Verdict {
+	if a == nil || newestFirst(b.Snapshot, a.Snapshot) < 0 {
+		return b
+	}
+	return a
 }

@@ -107,6 +107,9 @@ func TestPruneTrustsNoVerdict(t *testing.T) {
 		"against it, with a future kept": {"2026-11-17 2026-11-18 2031-01-01", "2026-11-18", "newest good"},
 		"against the future":             {"2026-11-18 2031-01-01", "2031-01-01", "dated in the future"},
 		"against a pinned one":           {"2026-11-17* 2026-11-18", "2026-11-17*", "pinned"},
+		"against one that failed":        {"2026-11-17- 2026-11-18", "2026-11-17-", "failed its drill"},
+		"against the last proven one":    {"2026-11-16+ 2026-11-17+ 2026-11-18", "2026-11-17+", "proven"},
+		"against it, not good as it is":  {"2026-11-16+ 2026-11-17+! 2026-11-18", "2026-11-17+!", "proven"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
