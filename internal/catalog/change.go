@@ -25,10 +25,13 @@ func (c *Catalog) owns(ref snapshot.Ref) error {
 	return nil
 }
 
-// write stores an object of a snapshot. Nothing else in this package does, save for drafts.
+// write stores an object of a snapshot. Nothing else in this package does, save for drafts. What is neither data nor manifest is a mark.
 func (c *Catalog) write(ctx context.Context, ref snapshot.Ref, kind snapshot.Kind, r io.Reader) error {
 	if err := c.owns(ref); err != nil {
 		return err
+	}
+	if !kind.IsArchive() && kind != snapshot.ManifestKind {
+		r = targets.Mark{Reader: r}
 	}
 	return c.store.Put(ctx, ref.Key(kind), r)
 }

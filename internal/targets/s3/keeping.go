@@ -3,6 +3,7 @@ package s3
 import (
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -38,22 +39,29 @@ func (k keeping) check(p proof) error {
 	return nil
 }
 
-// until is what goes with an object of that size about its lock. What is empty is a mark, such as a pin, that has to be taken back
-// whenever somebody wants to.
-func (k keeping) until(size int64, now time.Time) (types.ObjectLockMode, *time.Time) {
-	if k.mode == "" || size == 0 {
+// of is how what comes from a reader is to be kept.
+func (k keeping) of(r io.Reader) keeping {
+	if _, mark := r.(targets.Mark); mark {
+		k.mode = ""
+	}
+	return k
+}
+
+// until is what goes with an object about its lock.
+func (k keeping) until(now time.Time) (types.ObjectLockMode, *time.Time) {
+	if k.mode == "" {
 		return "", nil
 	}
 	return k.mode, aws.Time(now.AddDate(0, 0, k.days))
 }
 
-// confirm finds out whether the server keeps an object of that size as it was asked to. There are servers that ignore what they do not know.
+// confirm finds out whether the server keeps an object as it was asked to. There are servers that ignore what they do not know.
 // Its errors go on with what the server has.
-func (k keeping) confirm(size int64, there *s3.HeadObjectOutput) error {
-	switch mode, _ := k.until(size, time.Time{}); {
+func (k keeping) confirm(there *s3.HeadObjectOutput) error {
+	switch {
 	case k.sse != "" && there.ServerSideEncryption != k.sse:
 		return fmt.Errorf("it without sse=%s", k.sse)
-	case mode != "" && (there.ObjectLockMode != mode || there.ObjectLockRetainUntilDate == nil):
+	case k.mode != "" && (there.ObjectLockMode != k.mode || there.ObjectLockRetainUntilDate == nil):
 		return fmt.Errorf("it without the lock (%s; to see it, the access key needs s3:GetObjectRetention)", mend(codeNoLocks))
 	}
 	return nil

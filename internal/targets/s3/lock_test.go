@@ -88,14 +88,16 @@ func TestNothingIsLeftOnceALockHasEnded(t *testing.T) {
 	}
 }
 
-// What is empty is a pin, which is to be taken back at any time.
-func TestEmptyObjectsAreNotLocked(t *testing.T) {
-	s := lockable(t, s3test.Start(t), "empty", "&lock-days=1&lock=compliance")
-	if err := s.Put(t.Context(), "pin", strings.NewReader("")); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Delete(t.Context(), "pin"); err != nil {
-		t.Error(err)
+// Marks, such as pins, are to be taken back at any time.
+func TestMarksAreNotLocked(t *testing.T) {
+	s := lockable(t, s3test.Start(t), "marks", "&lock-days=1&lock=compliance")
+	for key, text := range map[string]string{"pin": "", "drill": "{}"} {
+		if err := s.Put(t.Context(), key, targets.Mark{Reader: strings.NewReader(text)}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Delete(t.Context(), key); err != nil {
+			t.Error(err)
+		}
 	}
 	if n := versions(t, s); n != 0 {
 		t.Errorf("%d versions are left", n)

@@ -14,12 +14,12 @@ import (
 
 // multipart uploads first, which is a whole part, and all that comes after it.
 func (u *upload) multipart(ctx context.Context, first chunk, chunks *chunks) (err error) {
-	k := u.store.at.keeping
+	k := u.keeping
 	in := &s3.CreateMultipartUploadInput{
 		Bucket: &u.store.at.bucket, Key: u.store.key(u.key), Metadata: u.metadata(), ChecksumAlgorithm: u.store.at.proof.algorithm(),
 		StorageClass: k.class, ServerSideEncryption: k.sse, SSEKMSKeyId: orNil(k.kmsKey),
 	}
-	in.ObjectLockMode, in.ObjectLockRetainUntilDate = k.until(first.size, u.store.now())
+	in.ObjectLockMode, in.ObjectLockRetainUntilDate = k.until(u.store.now())
 	out, err := u.store.client.CreateMultipartUpload(ctx, in)
 	if err != nil {
 		return u.failed(err)

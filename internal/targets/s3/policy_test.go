@@ -109,7 +109,7 @@ func TestTheFewestRightsWithLocks(t *testing.T) {
 			t.Errorf("delete %s: %v, want that it is locked", key, err)
 		}
 	}
-	if err := s.Put(t.Context(), "pin", strings.NewReader("")); err != nil {
+	if err := s.Put(t.Context(), "pin", targets.Mark{Reader: strings.NewReader("")}); err != nil {
 		t.Error(err)
 	}
 	if err := s.Delete(t.Context(), "pin"); err != nil {

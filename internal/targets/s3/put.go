@@ -22,7 +22,7 @@ func (s *Store) Put(ctx context.Context, key string, r io.Reader) error {
 	if err := targets.CheckKey(key); err != nil {
 		return fmt.Errorf("put: %w", err)
 	}
-	u := &upload{store: s, key: key, mark: rand.Text()}
+	u := &upload{store: s, key: key, mark: rand.Text(), keeping: s.at.keeping.of(r)}
 	chunks := u.newChunks(r)
 	first, err := chunks.next(ctx, 1)
 	switch err {
@@ -45,6 +45,8 @@ type upload struct {
 	key   string
 	mark  string  // in the object's metadata: tells whether an object is of this very Put
 	id    *string // of the multipart upload
+
+	keeping keeping
 }
 
 const markName = "backupd-put"
@@ -59,7 +61,7 @@ func (u *upload) unread(err error) error {
 func (u *upload) failed(err error) error { return u.store.wrap(opPut, u.key, err) }
 
 func (u *upload) whole(ctx context.Context, data chunk) error {
-	k := u.store.at.keeping
+	k := u.keeping
 	want := content{size: data.size, sum: u.store.at.proof.text(data.sum)}
 	return u.commit(ctx, want, func(answered context.Context, ifNoneMatch *string) error {
 		in := &s3.PutObjectInput{
@@ -67,7 +69,7 @@ func (u *upload) whole(ctx context.Context, data chunk) error {
 			Body: newBody(ctx, data), ContentLength: &want.size,
 			StorageClass: k.class, ServerSideEncryption: k.sse, SSEKMSKeyId: orNil(k.kmsKey),
 		}
-		in.ObjectLockMode, in.ObjectLockRetainUntilDate = k.until(want.size, u.store.now())
+		in.ObjectLockMode, in.ObjectLockRetainUntilDate = k.until(u.store.now())
 		in.ChecksumCRC32C, in.ContentMD5 = u.store.at.proof.headers(data.sum)
 		_, err := u.store.client.PutObject(answered, in)
 		return err

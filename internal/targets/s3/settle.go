@@ -34,7 +34,7 @@ func (u *upload) settle(ctx context.Context, want content, answered error) error
 	}
 	err = u.store.at.proof.check(want, there)
 	if err == nil {
-		err = u.store.at.keeping.confirm(want.size, there)
+		err = u.keeping.confirm(there)
 	}
 	switch {
 	case err == nil:
