@@ -8,7 +8,7 @@
 # running is never touched: COMMAND finds the private one in TEST_DOCKER_HOST, and no DOCKER_* variable.
 # What cannot be had is said loudly and gone without: tests that need it count themselves as not run.
 #
-# Groups: engine shell postgres race archive memory filesystem systemd places s3; all of them by default.
+# Groups: engine shell compose postgres race archive memory filesystem systemd places s3; all of them by default.
 set -euo pipefail
 
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -22,6 +22,7 @@ packages='
 engine|docker.io|dockerd|a private container engine
 engine|iproute2|ip|the network namespace of that engine
 shell|busybox-static|busybox|containers with a shell, without a registry
+compose|docker-compose|docker-compose|a project as its users start it
 postgres|postgresql-15|/usr/lib/postgresql/15/bin/postgres|a real database to back up
 race|gcc|gcc|the race detector
 race|libc6-dev|/usr/include/stdlib.h|the race detector

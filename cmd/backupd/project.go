@@ -175,7 +175,7 @@ func (a *app) lookAt(ctx context.Context, src source, members []member, f restor
 		}
 	}
 	if len(filled) > 0 && !f.ifEmpty {
-		errs = append(errs, fmt.Errorf("volumes %q are %w: --if-empty leaves such as they are, and restores the others", filled, restore.ErrNotEmpty))
+		errs = append(errs, fmt.Errorf("volumes %q are %w: remove those whose data are not wanted, or leave them as they are with --if-empty, which restores the others", filled, restore.ErrNotEmpty))
 	}
 	return errors.Join(errs...)
 }
