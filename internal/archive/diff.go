@@ -90,7 +90,7 @@ func lesser(a, b *cursor) Change {
 	case b.at == nil:
 		order = -1
 	default:
-		order = comparePaths(a.at.Path, b.at.Path)
+		order = ComparePaths(a.at.Path, b.at.Path)
 	}
 	var c Change
 	if order <= 0 {
@@ -102,13 +102,13 @@ func lesser(a, b *cursor) Change {
 		b.advance()
 	}
 	if order == 0 {
-		c.What = compare(c.Before, c.After)
+		c.What = Compare(c.Before, c.After)
 	}
 	return c
 }
 
-// compare tells in what two entries of the same path differ.
-func compare(a, b *Indexed) (what Changed) {
+// Compare tells in what two entries of the same path differ.
+func Compare(a, b *Indexed) (what Changed) {
 	set := func(differ bool, bit Changed) {
 		if differ {
 			what |= bit

@@ -176,7 +176,7 @@ func (d *directory) checkOrder() error {
 func (b *blockInfo) precedes(next *blockInfo) bool {
 	switch b.Kind {
 	case entrySection:
-		return comparePaths(string(b.Path), string(next.Path)) <= 0
+		return ComparePaths(string(b.Path), string(next.Path)) <= 0
 	case frameSection:
 		return b.At < next.At && b.Stored < next.Stored
 	}

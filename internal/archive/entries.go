@@ -26,7 +26,7 @@ func (r *Reader) Entries(ctx context.Context, under string) iter.Seq2[Indexed, e
 				return
 			}
 			if !below(name, e.Path) {
-				if comparePaths(e.Path, name) > 0 {
+				if ComparePaths(e.Path, name) > 0 {
 					return
 				}
 				continue
@@ -65,7 +65,7 @@ func (r *Reader) find(ctx context.Context, name string) (*Indexed, error) {
 		if err != nil {
 			return nil, err
 		}
-		switch c := comparePaths(e.Path, name); {
+		switch c := ComparePaths(e.Path, name); {
 		case c == 0:
 			return e, nil
 		case c > 0:
@@ -95,13 +95,13 @@ func (r *Reader) blocksOf(name string, descend bool) []*blockInfo {
 	// First keys may be cut, and then say only that the first path is not less. So the search begins one block early, unless
 	// a key is the very path.
 	cut := name[:min(len(name), maxKey)]
-	from := sort.Search(len(all), func(i int) bool { return comparePaths(string(all[i].Path), cut) >= 0 })
+	from := sort.Search(len(all), func(i int) bool { return ComparePaths(string(all[i].Path), cut) >= 0 })
 	if from == len(all) || len(name) >= maxKey || string(all[from].Path) != name {
 		from = max(from-1, 0)
 	}
 	to := sort.Search(len(all), func(i int) bool {
 		key := string(all[i].Path)
-		return comparePaths(key, cut) > 0 && !(descend && below(name, key))
+		return ComparePaths(key, cut) > 0 && !(descend && below(name, key))
 	})
 	return all[from:max(from, to)]
 }
@@ -144,7 +144,7 @@ func (r *Reader) parseEntries(b *blockInfo, records []byte, before string, got f
 		if first && e.Path[:min(len(e.Path), maxKey)] != string(b.Path) {
 			return fmt.Errorf("it begins with %.80q, the directory says %.80q", e.Path, b.Path)
 		}
-		if last != "" && comparePaths(last, e.Path) >= 0 {
+		if last != "" && ComparePaths(last, e.Path) >= 0 {
 			return fmt.Errorf("%.80q comes after %.80q", e.Path, last)
 		}
 		last, first = e.Path, false

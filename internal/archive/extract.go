@@ -108,7 +108,7 @@ func (x *extractor) inOrder(m *member) error {
 	last := x.last.Entry
 	x.last.Entry = m.Entry
 	below := last.Kind != Folder && strings.HasPrefix(m.Path, last.Path+"/")
-	if m.Kind == Hardlink || below || comparePaths(last.Path, m.Path) >= 0 {
+	if m.Kind == Hardlink || below || ComparePaths(last.Path, m.Path) >= 0 {
 		return x.crew.settle()
 	}
 	return nil

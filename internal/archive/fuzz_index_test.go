@@ -93,7 +93,7 @@ func FuzzBlocks(f *testing.F) {
 			if err != nil {
 				break
 			}
-			if last != "" && comparePaths(last, e.Path) >= 0 || e.end() > r.Contents().Tar || e.Size < 0 {
+			if last != "" && ComparePaths(last, e.Path) >= 0 || e.end() > r.Contents().Tar || e.Size < 0 {
 				t.Errorf("entry %+v after %q", e, last)
 			}
 			last = e.Path

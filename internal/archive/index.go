@@ -67,7 +67,7 @@ func (x *indexWriter) close() {
 
 // entry adds an entry. They come in the order of the walk.
 func (x *indexWriter) entry(m *member) error {
-	if x.totals.Entries > 0 && comparePaths(x.path, m.Path) >= 0 {
+	if x.totals.Entries > 0 && ComparePaths(x.path, m.Path) >= 0 {
 		return fmt.Errorf("index %q: it comes after %q", m.Path, x.path)
 	}
 	fresh, err := x.entries.fresh()

@@ -132,8 +132,8 @@ func (r *entryRecord) check(tar int64) error {
 	return fmt.Errorf("unknown type %v", r.Kind)
 }
 
-// comparePaths compares in the order of the walk: component by component, a folder before what is in it, the root first.
-func comparePaths(a, b string) int {
+// ComparePaths compares paths in the order of the walk: component by component, a folder before what is in it, the root first.
+func ComparePaths(a, b string) int {
 	n := shared(a, b)
 	switch {
 	case a == b:

@@ -135,7 +135,7 @@ func (f *linkFile) put(s slot, at int64) error {
 func (f *linkFile) makeRoom() (err error) {
 	if f.slots == nil {
 		f.seed = maphash.MakeSeed()
-		if f.paths, err = scratchFile(f.scratch); err != nil {
+		if f.paths, err = ScratchFile(f.scratch); err != nil {
 			return err
 		}
 		return f.makeTable()
@@ -172,7 +172,7 @@ func (f *linkFile) makeRoom() (err error) {
 
 // makeTable makes an empty table: a hole in a new file.
 func (f *linkFile) makeTable() (err error) {
-	if f.slots, err = scratchFile(f.scratch); err != nil {
+	if f.slots, err = ScratchFile(f.scratch); err != nil {
 		return err
 	}
 	if err := f.slots.Truncate(f.buckets * bucketSize); err != nil {

@@ -162,7 +162,7 @@ func (n *names) spill() (err error) {
 		return nil
 	}
 	if l.file == nil {
-		if l.file, err = scratchFile(l.scratch); err != nil {
+		if l.file, err = ScratchFile(l.scratch); err != nil {
 			return err
 		}
 	}

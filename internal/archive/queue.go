@@ -140,7 +140,7 @@ func (q *queue) flush(ctx context.Context) error {
 	}
 	if q.file == nil {
 		var err error
-		if q.file, err = scratchFile(q.scratch); err != nil {
+		if q.file, err = ScratchFile(q.scratch); err != nil {
 			return err
 		}
 	}

@@ -55,6 +55,6 @@ func (r *reporter) damaged(path, what string) {
 
 // report is what was reported when nobody reports any more.
 func (r *reporter) report() Report {
-	slices.SortStableFunc(r.Skipped, func(a, b Skipped) int { return comparePaths(a.Path, b.Path) })
+	slices.SortStableFunc(r.Skipped, func(a, b Skipped) int { return ComparePaths(a.Path, b.Path) })
 	return r.Report
 }

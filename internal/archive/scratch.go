@@ -6,9 +6,9 @@ import (
 	"os"
 )
 
-// scratchFile opens a new file for what does not fit into memory. It has no name any more, so it goes with its descriptor, whatever
+// ScratchFile opens a new file for what does not fit into memory. It has no name any more, so it goes with its descriptor, whatever
 // ends the process.
-func scratchFile(dir string) (*os.File, error) {
+func ScratchFile(dir string) (*os.File, error) {
 	f, err := os.CreateTemp(dir, "backupd-*")
 	if err != nil {
 		return nil, fmt.Errorf("make a scratch file: %w", err)

@@ -23,7 +23,7 @@ func (s *shelf) put(p []byte) error {
 		return nil
 	}
 	if s.file == nil {
-		f, err := scratchFile(s.dir)
+		f, err := ScratchFile(s.dir)
 		if err != nil {
 			return err
 		}
