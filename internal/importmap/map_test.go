@@ -28,7 +28,7 @@ test
 	testenv
 
 wire
-	cmd/backupd             access archive backup catalog config daemon discovery doctor durable engine engine/dir engine/docker folder gaps guard ledger plan project quiesce remote restore retention seal snapshot spelling targets targets/local targets/rclone targets/s3 targets/sftp targets/webdav verify
+	cmd/backupd             access archive backup catalog config daemon discovery doctor durable engine engine/dir engine/docker folder gaps guard history ledger plan project quiesce remote restore retention seal snapshot spelling targets targets/local targets/rclone targets/s3 targets/sftp targets/webdav verify
 
 run
 	daemon                  backup engine gaps ledger plan schedule verify
@@ -52,6 +52,7 @@ part
 	engine/docker           engine
 	folder                  archive durable
 	ledger                  durable snapshot
+	history                 archive
 	guard                   =quiesce snapshot
 	project                 engine snapshot
 	quiesce                 durable engine snapshot
