@@ -14,7 +14,12 @@ import (
 
 // fileRow is a file, or whatever it is, in the output of ls.
 type fileRow struct {
-	Path     string    `json:"path"`
+	Path string `json:"path"`
+	statRow
+}
+
+// statRow is what is told of a file in every output.
+type statRow struct {
 	Kind     string    `json:"kind"`
 	Mode     string    `json:"mode"` // octal
 	UID      uint32    `json:"uid"`
@@ -24,9 +29,11 @@ type fileRow struct {
 	Link     string    `json:"link,omitempty"`
 }
 
-func asFile(e archive.Entry) fileRow {
-	return fileRow{
-		Path: e.Path, Kind: e.Kind.String(), Mode: fmt.Sprintf("%04o", e.Mode), UID: e.UID, GID: e.GID, Size: e.Size,
+func asFile(e archive.Entry) fileRow { return fileRow{e.Path, asStat(e)} }
+
+func asStat(e archive.Entry) statRow {
+	return statRow{
+		Kind: e.Kind.String(), Mode: fmt.Sprintf("%04o", e.Mode), UID: e.UID, GID: e.GID, Size: e.Size,
 		Modified: e.ModTime.UTC(), Link: e.Linkname,
 	}
 }
