@@ -34,7 +34,7 @@ type restoreFlags struct {
 func newRestore(std streams) *cobra.Command {
 	var f restoreFlags
 	c := &cobra.Command{
-		Use:     "restore VOLUME[@WHEN] | --project NAME[@WHEN]",
+		Use:     "restore [VOLUME[@WHEN] | --project NAME[@WHEN]]",
 		GroupID: "back",
 		Short:   "Give a volume back",
 		Long: `Restore a snapshot of VOLUME: the newest good one, or the one that WHEN means.
@@ -58,12 +58,16 @@ means the newest good snapshot that is not after it.
                      that are nearest to each other, and it says how far apart
                      these are. One that fails stops no other, and leaves nothing.
 
+On a terminal, and without any of these, it asks: which volume, which snapshot and
+where to, says what it will do, and waits for a yes.
+
 With --host it is the snapshot of another host that shares the targets, and what
 is restored to is on this one.
 
 Every byte is checked against the digests that the manifest vouches for, and
 nothing is overwritten before that.`,
-		Example: `  backupd restore app --to-volume app
+		Example: `  backupd restore
+  backupd restore app --to-volume app
   backupd restore app@2h --in-place
   backupd restore app@2026-11-20T14:00 --to-dir /tmp/app --path 'etc/**'
 
@@ -73,12 +77,20 @@ nothing is overwritten before that.`,
 
   # in an init service of a compose file: fill the volume if it is a fresh one
   backupd restore app --to-volume app --if-empty`,
-		Args:              f.args,
+		Args:              func(c *cobra.Command, args []string) error { return f.args(c, std, args) },
 		ValidArgsFunction: complete(std, storedVolumes, 1),
-		PreRunE:           func(*cobra.Command, []string) error { return f.check() },
+		PreRunE: func(_ *cobra.Command, args []string) error {
+			if _, ok := f.asking(std, args); ok {
+				return nil
+			}
+			return f.check()
+		},
 		RunE: withApp(std, func(ctx context.Context, a *app, args []string) error {
 			if f.project != "" {
 				return a.restoreProject(ctx, f)
+			}
+			if d, ok := f.asking(std, args); ok {
+				return a.restoreAsking(ctx, d, f)
 			}
 			return a.restore(ctx, args[0], f)
 		}),
@@ -99,8 +111,11 @@ nothing is overwritten before that.`,
 	return c
 }
 
-// args takes a volume, unless it is all of a project that is restored.
-func (f *restoreFlags) args(c *cobra.Command, args []string) error {
+// args takes a volume, unless it is all of a project that is restored, or there is somebody to ask for the volume.
+func (f *restoreFlags) args(c *cobra.Command, std streams, args []string) error {
+	if _, ok := f.asking(std, args); ok {
+		return nil
+	}
 	if f.project == "" {
 		return oneArg("a volume")(c, args)
 	}
@@ -108,6 +123,14 @@ func (f *restoreFlags) args(c *cobra.Command, args []string) error {
 		return usagef("--project restores all of its volumes: name no volume beside it")
 	}
 	return nil
+}
+
+// asking gives a dialogue where nothing is said of what to restore and to where, and there is somebody to ask.
+func (f *restoreFlags) asking(std streams, args []string) (*dialogue, bool) {
+	if len(args) > 0 || f.project != "" || f.toVolume != "" || f.toDir != "" || f.inPlace || len(f.paths)+len(f.options) > 0 || f.keepGoing || f.ifEmpty || f.dryRun {
+		return nil, false
+	}
+	return newDialogue(std)
 }
 
 func (f restoreFlags) check() error {
@@ -222,16 +245,25 @@ func (a *app) choose(ctx context.Context, volume string, when catalog.When, from
 		return stored{}, err
 	}
 	all, listErr := a.snapshots(ctx, []string{volume})
+	picked, err := pick(all, when)
+	if err != nil {
+		return stored{}, errors.Join(fmt.Errorf("volume %q on %s: %w", volume, a.hosts(), err), listErr)
+	}
+	if listErr != nil {
+		a.log.Warn("not every snapshot could be looked at", "err", listErr)
+	}
+	return picked, nil
+}
+
+// pick gives the snapshot of a volume that is meant, from the first target that has it and where it counts if it does anywhere.
+func pick(all []stored, when catalog.When) (stored, error) {
 	plain := make([]catalog.Snapshot, len(all))
 	for i, s := range all {
 		plain[i] = s.Snapshot
 	}
 	picked, err := when.Pick(plain)
 	if err != nil {
-		return stored{}, errors.Join(fmt.Errorf("volume %q on %s: %w", volume, a.hosts(), err), listErr)
-	}
-	if listErr != nil {
-		a.log.Warn("not every snapshot could be looked at", "err", listErr)
+		return stored{}, err
 	}
 	i := slices.IndexFunc(all, func(s stored) bool { return s.Ref() == picked.Ref() && s.Good() == picked.Good() })
 	return all[i], nil
