@@ -69,6 +69,9 @@ func (d Drill) WithWords(w Words) Drill {
 	return d
 }
 
+// OfCopy tells whether what failed is the copy on the target that it was restored from, and not the data: it did not get as far as that.
+func (d Drill) OfCopy() bool { return !d.Proven() && len(d.Started) == 0 && len(d.Checks) == 0 }
+
 // Ref says which snapshot was tried out.
 func (d Drill) Ref() Ref { return Ref{Host: d.Host, Volume: d.Volume, ID: d.ID} }
 
