@@ -28,7 +28,9 @@ AWS_SECRET_ACCESS_KEY, shared files, roles.
 
 Labels on a volume, or on a container for the volumes that it mounts, win over
 these: backupd.enable, backupd.schedule, backupd.retention, backupd.quiesce,
-backupd.quiesce.limit, backupd.targets, backupd.exclude, backupd.group.
+backupd.quiesce.limit, backupd.targets, backupd.exclude, backupd.group,
+backupd.drill (a schedule, or never), backupd.drill.exec and
+backupd.drill.env-file.
 
 Labels on a container alone, for commands that are run in it around a backup of
 what it mounts: backupd.hook.pre before anything is held, backupd.hook.during for

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -30,6 +31,9 @@ type volumeRow struct {
 	LastSuccess *time.Time            `json:"last_success,omitempty"`
 	LastError   string                `json:"last_error,omitempty"`
 	Missed      []string              `json:"missed,omitempty"` // targets without snapshots that others have
+	NextDrill   *time.Time            `json:"next_drill,omitempty"`
+	LastDrill   *time.Time            `json:"last_drill,omitempty"`  // by the daemon, whatever came of it
+	DrillError  string                `json:"drill_error,omitempty"` // why that came to no verdict
 }
 
 type settingRow struct {
@@ -89,6 +93,8 @@ func (a *app) volumeRow(v plan.Volume) volumeRow {
 	if !v.Refused {
 		row.NextRun = nonZero(daemon.NextRun(v, known, a.host, time.Local, a.now()))
 	}
+	row.NextDrill = nonZero(daemon.NextDrill(v, known.Drills, a.host, time.Local, a.now()))
+	row.LastDrill, row.DrillError = nonZero(known.Drills.Began), known.Drills.Error
 	return row
 }
 
@@ -108,6 +114,13 @@ func settingRows(s plan.Settings) map[string]settingRow {
 		"quiesce":       {s.Quiesce.Value.String(), s.Quiesce.Origin.String()},
 		"quiesce.limit": {s.Limit.Value.String(), s.Limit.Origin.String()},
 		"targets":       {strings.Join(s.Targets.Value, ","), s.Targets.Origin.String()},
+		"drill":         {cmp.Or(s.Drill.Value.String(), "never"), s.Drill.Origin.String()},
+	}
+	if len(s.DrillExec.Value) > 0 {
+		rows["drill.exec"] = settingRow{strings.Join(s.DrillExec.Value, " "), s.DrillExec.Origin.String()}
+	}
+	if s.DrillEnv.Value != "" {
+		rows["drill.env-file"] = settingRow{s.DrillEnv.Value, s.DrillEnv.Origin.String()}
 	}
 	if len(s.Exclude.Value) > 0 {
 		rows["exclude"] = settingRow{strings.Join(s.Exclude.Value, ","), s.Exclude.Origin.String()}
@@ -154,6 +167,13 @@ func printVolume(std streams, r volumeRow, now time.Time) error {
 		next = fmt.Sprintf("%s (%s)", moment(*r.NextRun), until(*r.NextRun, now))
 	}
 	t.row("  next run", next)
+	if r.NextDrill != nil {
+		t.row("  next drill", fmt.Sprintf("%s (%s)", moment(*r.NextDrill), until(*r.NextDrill, now)))
+	}
+	if r.DrillError != "" {
+		first, _, _ := strings.Cut(r.DrillError, "\n")
+		t.row("  last drill", ago(*r.LastDrill, now)+", without verdict: "+first)
+	}
 	if err := t.flush(); err != nil {
 		return err
 	}

@@ -42,6 +42,9 @@ func (c *Config) check(bad map[string]error) (problems []error) {
 	case c.Source != Dir && c.VolumesDir != "":
 		complain("BACKUPD_VOLUMES_DIR", errors.New("it needs BACKUPD_SOURCE=dir: set that too, or leave both out"))
 	}
+	if c.Source == Dir && c.Drill.String() != "" {
+		complain("BACKUPD_DRILL", errors.New("the dir source can start nothing: leave it out, or say never"))
+	}
 	if c.Source == Dir && c.IsSet("BACKUPD_QUIESCE") && c.Quiesce != quiesce.None {
 		complain("BACKUPD_QUIESCE", errors.New("the dir source can hold nothing: leave it out, or say none"))
 	}

@@ -8,7 +8,6 @@ package config
 import (
 	"log/slog"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/backupd/backupd/internal/archive"
@@ -29,7 +28,8 @@ type Config struct {
 	Policy       Policy           `envconfig:"BACKUPD_TARGETS_POLICY" default:"all" desc:"when a run is good: its snapshot is on all of a volume's targets, or on any; what a target missed is told and filled later either way"`
 	Schedule     schedule.Spec    `envconfig:"BACKUPD_SCHEDULE" default:"@daily" desc:"when: cron with 5 or 6 fields, @daily, @every 6h; CRON_TZ=; H in a field spreads volumes"`
 	Retention    retention.Policy `envconfig:"BACKUPD_RETENTION" default:"last=3 daily=7 weekly=4 monthly=6" desc:"which snapshots stay: last= hourly= daily= weekly= monthly= yearly= within=48h, or all"`
-	Verify       Verify           `envconfig:"BACKUPD_VERIFY" default:"@weekly" desc:"when the daemon reads back what is stored and checks it: a schedule, or never"`
+	Verify       Optional         `envconfig:"BACKUPD_VERIFY" default:"@weekly" desc:"when the daemon reads back what is stored and checks it: a schedule, or never"`
+	Drill        Optional         `envconfig:"BACKUPD_DRILL" default:"never" desc:"when the daemon tries out the newest snapshot of each volume, by restoring it to a volume of its own, starting its containers on it and asking the database: a schedule, or never"`
 	Quiesce      quiesce.Mode     `envconfig:"BACKUPD_QUIESCE" default:"pause" desc:"how containers hold still: pause, stop or none"`
 	QuiesceLimit time.Duration    `envconfig:"BACKUPD_QUIESCE_LIMIT" default:"5m" want:"a time such as 90s, 5m or 1h30m, at most 24h" desc:"longest time that containers may be held"`
 	Parallel     int              `envconfig:"BACKUPD_PARALLEL" default:"1" want:"a whole number from 1 to 64" desc:"jobs at once"`
@@ -70,16 +70,13 @@ const (
 // UnmarshalText reads the name of a policy.
 func (p *Policy) UnmarshalText(text []byte) error { return oneOf(p, text, All, Any) }
 
-// Verify is when what is stored is read back.
-type Verify struct{ schedule.Spec } // the zero one is never
+// Optional is when something is done that may be left undone.
+type Optional struct{ schedule.Spec } // the zero one is never
 
 // UnmarshalText reads a schedule, or a word for never.
-func (v *Verify) UnmarshalText(text []byte) error {
-	if word := strings.TrimSpace(string(text)); word == "never" || word == "off" {
-		v.Spec = schedule.Spec{}
-		return nil
-	}
-	return v.Spec.UnmarshalText(text)
+func (o *Optional) UnmarshalText(text []byte) (err error) {
+	o.Spec, err = schedule.ParseOptional(string(text))
+	return err
 }
 
 // LogFormat is how the log is written.
@@ -114,6 +111,9 @@ func (c Config) Defaults() plan.Settings {
 		Targets:   setting(c, "BACKUPD_TARGETS", c.Targets.Names()),
 		Exclude:   plan.Setting[[]string]{Origin: plan.Default},
 		Group:     plan.Setting[string]{Origin: plan.Default},
+		Drill:     setting(c, "BACKUPD_DRILL", c.Drill.Spec),
+		DrillExec: plan.Setting[[]string]{Origin: plan.Default},
+		DrillEnv:  plan.Setting[string]{Origin: plan.Default},
 	}
 }
 

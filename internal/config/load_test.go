@@ -63,7 +63,7 @@ func TestEverythingCanBeSet(t *testing.T) {
 	c := load(t,
 		"BACKUPD_SOURCE=dir", "BACKUPD_VOLUMES_DIR=/volumes", "BACKUPD_HOST=web 1", "BACKUPD_SCHEDULE=H 3 * * *", "BACKUPD_RETENTION=all",
 		"BACKUPD_TARGETS=nas=file:///mnt/nas, offsite=s3://bucket/a/b?endpoint=https://s3.example&region=eu-1&path-style=true",
-		"BACKUPD_TARGETS_POLICY=any", "BACKUPD_VERIFY=H 5 * * 6",
+		"BACKUPD_TARGETS_POLICY=any", "BACKUPD_VERIFY=H 5 * * 6", "BACKUPD_DRILL=off",
 		"BACKUPD_QUIESCE=none", "BACKUPD_QUIESCE_LIMIT=90s", "BACKUPD_PARALLEL=4", "BACKUPD_COMPRESSION=better", "BACKUPD_READ_LIMIT=100MiB",
 		"BACKUPD_SPOOL_LIMIT=1.5GB", "BACKUPD_STATE_DIR=/state", "BACKUPD_OVERRIDES=/etc/overrides", "BACKUPD_LOG_LEVEL=debug", "BACKUPD_LOG_FORMAT=json",
 		"BACKUPD_AGE_RECIPIENTS=age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p", "BACKUPD_AGE_IDENTITY=/etc/key")
@@ -184,6 +184,7 @@ func TestBadSettings(t *testing.T) {
 		"long host":        {"BACKUPD_HOST=" + strings.Repeat("ü", 60), `BACKUPD_HOST: "` + strings.Repeat("ü", 40) + `"... takes 360 bytes on a target, percent-encoded, and at most 255 are possible`},
 		"dir of nothing":   {"BACKUPD_SOURCE=dir", "BACKUPD_VOLUMES_DIR: with BACKUPD_SOURCE=dir it must name the folder whose folders are the volumes"},
 		"dir of docker":    {"BACKUPD_VOLUMES_DIR=/v", "BACKUPD_VOLUMES_DIR: it needs BACKUPD_SOURCE=dir: set that too, or leave both out"},
+		"dir, drilled":     {dir + ",BACKUPD_DRILL=@daily", "BACKUPD_DRILL: the dir source can start nothing: leave it out, or say never"},
 		"dir, held":        {dir + ",BACKUPD_QUIESCE=pause", "BACKUPD_QUIESCE: the dir source can hold nothing: leave it out, or say none"},
 	}
 	for name, tt := range tests {

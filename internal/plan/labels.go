@@ -25,6 +25,9 @@ const (
 	keyTargets   = prefix + "targets"
 	keyExclude   = prefix + "exclude"
 	keyGroup     = prefix + "group"
+	keyDrill     = prefix + "drill"
+	keyDrillExec = prefix + "drill.exec"
+	keyDrillEnv  = prefix + "drill.env-file"
 
 	// Of a container alone. Which there are, package quiesce knows, as it reads them where the container is held.
 	hookPrefix = prefix + "hook."
@@ -34,7 +37,7 @@ const (
 )
 
 func settingKeys() []string {
-	return []string{keyEnable, keySchedule, keyRetention, keyQuiesce, keyLimit, keyTargets, keyExclude, keyGroup}
+	return []string{keyEnable, keySchedule, keyRetention, keyQuiesce, keyLimit, keyTargets, keyExclude, keyGroup, keyDrill, keyDrillExec, keyDrillEnv}
 }
 
 // ours tells whether somebody who wrote the key had backupd in mind.

@@ -50,7 +50,8 @@ func TestParseOverridesRefuses(t *testing.T) {
 		"no label":                    {"[app]\nhello", `line 2: "hello": write key = value`},
 		"a misspelt label":            {"[app]\nbackupd.shedule=@daily", `line 2: "backupd.shedule" is no label for a volume: did you mean backupd.schedule?`},
 		"a hook": {"[app]\nbackupd.hook.pre=x", `line 2: "backupd.hook.pre" is no label for a volume: there are backupd.enable, backupd.schedule, backupd.retention, ` +
-			`backupd.quiesce, backupd.quiesce.limit, backupd.targets, backupd.exclude, backupd.group`},
+			`backupd.quiesce, backupd.quiesce.limit, backupd.targets, backupd.exclude, backupd.group, backupd.drill, ` +
+			`backupd.drill.exec, backupd.drill.env-file`},
 		"two lines": {"a=\n[app]\nb=", "line 1: \"a=\": it comes before the first [name of a volume]\nline 3: \"b=\": write key = value"},
 		"too much":  {strings.Repeat("\n", maxOverrides+1), "it has 1048577 bytes, and at most 1048576 are possible"},
 	}

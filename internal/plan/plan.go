@@ -33,6 +33,10 @@ type Settings struct {
 	Targets   Setting[[]string]      // names
 	Exclude   Setting[[]string]      // patterns of package archive
 	Group     Setting[string]        // volumes of one group share one moment; "" is none
+
+	Drill     Setting[schedule.Spec] // when the newest snapshot is tried out; the zero one is never
+	DrillExec Setting[[]string]      // a command that is run then, in what was started on it; nil is none
+	DrillEnv  Setting[string]        // path of a file with the environment of what is started; "" is none
 }
 
 // Volume is a volume that somebody wants to be backed up.

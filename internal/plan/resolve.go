@@ -3,6 +3,7 @@ package plan
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -72,6 +73,8 @@ func (r *resolver) settings() {
 		prunes   = "nothing is pruned"
 		excludes = "nothing is excluded"
 		grouped  = "it is in no group"
+		unasked  = "drills run no command of yours"
+		bare     = "drills use no file of variables"
 	)
 	v, d := &r.volume, r.in.Defaults
 	v.Schedule = settle(r, keySchedule, d.Schedule, d.Schedule, general, schedule.Parse)
@@ -80,6 +83,9 @@ func (r *resolver) settings() {
 	v.Limit = settle(r, keyLimit, d.Limit, d.Limit, general, ParseLimit)
 	v.Exclude = settle(r, keyExclude, d.Exclude, Setting[[]string]{nil, Fallback}, excludes, parseExclude)
 	v.Group = settle(r, keyGroup, d.Group, Setting[string]{"", Fallback}, grouped, parseGroup)
+	v.Drill = settle(r, keyDrill, d.Drill, d.Drill, general, r.parseDrill)
+	v.DrillExec = settle(r, keyDrillExec, d.DrillExec, Setting[[]string]{nil, Fallback}, unasked, quiesce.ParseCommand)
+	v.DrillEnv = settle(r, keyDrillEnv, d.DrillEnv, Setting[string]{"", Fallback}, bare, parsePath)
 	v.Targets = settle(r, keyTargets, d.Targets, Setting[[]string]{nil, Fallback}, refused, parseList)
 	r.checkTargets()
 }
@@ -145,6 +151,14 @@ func (r *resolver) parseQuiesce(text string) (m quiesce.Mode, err error) {
 	return m, nil
 }
 
+func (r *resolver) parseDrill(text string) (schedule.Spec, error) {
+	spec, err := schedule.ParseOptional(text)
+	if err == nil && spec.String() != "" && r.in.All {
+		return schedule.Spec{}, errors.New("drills cannot be: the dir source can start nothing")
+	}
+	return spec, err
+}
+
 // maxLimit is longer than any backup should hold containers, and shorter than what a slip of the keyboard makes of "5m".
 const maxLimit = 24 * time.Hour
 
@@ -197,6 +211,13 @@ func parseExclude(text string) ([]string, error) {
 		return nil, errors.New("it names no pattern")
 	}
 	return patterns, nil
+}
+
+func parsePath(text string) (string, error) {
+	if !filepath.IsAbs(text) || strings.Contains(text, "\x00") {
+		return "", fmt.Errorf("%s is no absolute path", show(text))
+	}
+	return filepath.Clean(text), nil
 }
 
 func parseGroup(text string) (string, error) {

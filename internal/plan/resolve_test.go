@@ -37,6 +37,9 @@ func input(own labels, containers ...engine.Container) Input {
 			Targets:   Setting[[]string]{[]string{"local", "offsite"}, Environment},
 			Exclude:   Setting[[]string]{nil, Default},
 			Group:     Setting[string]{"", Default},
+			Drill:     Setting[schedule.Spec]{must(schedule.Parse("@monthly")), Environment},
+			DrillExec: Setting[[]string]{nil, Default},
+			DrillEnv:  Setting[string]{"", Default},
 		},
 	}
 }
@@ -71,6 +74,12 @@ func text(v Volume, key string) string {
 		return strings.Join(v.Exclude.Value, " ") + " (" + v.Exclude.Origin.String() + ")"
 	case keyGroup:
 		return v.Group.Value + " (" + v.Group.Origin.String() + ")"
+	case keyDrill:
+		return v.Drill.Value.String() + " (" + v.Drill.Origin.String() + ")"
+	case keyDrillExec:
+		return strings.Join(v.DrillExec.Value, "|") + " (" + v.DrillExec.Origin.String() + ")"
+	case keyDrillEnv:
+		return v.DrillEnv.Value + " (" + v.DrillEnv.Origin.String() + ")"
 	}
 	return v.Enrolled.String()
 }
@@ -170,6 +179,11 @@ func TestGoodLabels(t *testing.T) {
 		"exclude":                {keyExclude, "cache/**, *.{tmp,bak}\nlog", "cache/** *.{tmp,bak} log (label of the volume)"},
 		"group":                  {keyGroup, "shop", "shop (label of the volume)"},
 		"schedule that spreads":  {keySchedule, "H 3 * * *", "H 3 * * * (label of the volume)"},
+		"drill":                  {keyDrill, "@weekly", "@weekly (label of the volume)"},
+		"drill that never is":    {keyDrill, "never", " (label of the volume)"},
+		"drill with a line":      {keyDrillExec, "psql -c 'select 1'", "sh|-c|psql -c 'select 1' (label of the volume)"},
+		"drill with a program":   {keyDrillExec, `["psql", "-c", "select 1"]`, "psql|-c|select 1 (label of the volume)"},
+		"drill with variables":   {keyDrillEnv, "/etc/backupd//app.env", "/etc/backupd/app.env (label of the volume)"},
 		"a value between spaces": {keyQuiesce, "  none\n", "none (label of the volume)"},
 	}
 	for name, tt := range tests {
@@ -179,6 +193,16 @@ func TestGoodLabels(t *testing.T) {
 				t.Errorf("%s is %s, problems %q; want %s and no problem", tt.key, got, problems(v), tt.want)
 			}
 		})
+	}
+}
+
+func TestNothingIsDrilledWithTheDirSource(t *testing.T) {
+	in := input(nil)
+	in.All, in.Defaults.Drill = true, Setting[schedule.Spec]{}
+	in.Overrides = Overrides{"app": {keyDrill: "@daily"}}
+	v := Resolve(in)[0]
+	if v.Drill.Value.String() != "" || !strings.Contains(strings.Join(problems(v), "\n"), "the dir source can start nothing") {
+		t.Errorf("drilled %q, problems %q", v.Drill.Value, problems(v))
 	}
 }
 
@@ -203,6 +227,9 @@ func TestBadLabels(t *testing.T) {
 		"exclude":              {keyExclude, "cache,[", " (in place of a bad label)", []string{"[", "nothing is excluded"}, false},
 		"exclude, outside":     {keyExclude, "../other", " (in place of a bad label)", []string{"nothing is excluded"}, false},
 		"exclude, only commas": {keyExclude, ",,", " (in place of a bad label)", []string{"names no pattern"}, false},
+		"drill":                {keyDrill, "sometimes", "@monthly (environment)", []string{"sometimes", "the setting for all volumes is used"}, false},
+		"drill without a word": {keyDrillExec, `["`, " (in place of a bad label)", []string{"JSON", "no command of yours"}, false},
+		"drill with no path":   {keyDrillEnv, "app.env", " (in place of a bad label)", []string{`"app.env"`, "absolute", "no file of variables"}, false},
 		"group":                {keyGroup, "a\x1bb", " (in place of a bad label)", []string{`"a\x1bb"`, "in no group"}, false},
 		"a target of two":      {keyTargets, "nas,local", "local (label of the volume)", []string{`no target "nas", only local, offsite`, "left out"}, false},
 		"too long":             {keyGroup, strings.Repeat("x", maxLabel+1), " (in place of a bad label)", []string{"4097 bytes"}, false},

@@ -49,7 +49,7 @@ func ParseHooks(labels map[string]string) (Hooks, error) {
 	for key, command := range map[string]*[]string{HookPre: &h.Pre, HookDuring: &h.During, HookPost: &h.Post} {
 		if text, ok := labels[key]; ok {
 			var err error
-			if *command, err = parseCommand(text); err != nil {
+			if *command, err = ParseCommand(text); err != nil {
 				errs = append(errs, fmt.Errorf("%s: %w", key, err))
 			}
 		}
@@ -71,13 +71,13 @@ func CheckHook(key, value string) (err error) {
 	if key == HookTimeout {
 		_, err = parseHookTimeout(value)
 	} else {
-		_, err = parseCommand(value)
+		_, err = ParseCommand(value)
 	}
 	return err
 }
 
-// parseCommand takes a JSON array for a program with its arguments, and all else for a line of the container's shell.
-func parseCommand(text string) ([]string, error) {
+// ParseCommand takes a JSON array for a program with its arguments, and all else for a line of the container's shell.
+func ParseCommand(text string) ([]string, error) {
 	text = strings.TrimSpace(text)
 	var args []string
 	err := json.Unmarshal([]byte(text), &args)

@@ -42,6 +42,14 @@ func Parse(text string) (Spec, error) {
 	return s, nil
 }
 
+// ParseOptional reads a schedule, or a word for never, which the zero Spec is.
+func ParseOptional(text string) (Spec, error) {
+	if word := strings.TrimSpace(text); word == "never" || word == "off" {
+		return Spec{}, nil
+	}
+	return Parse(text)
+}
+
 func (s *Spec) parse(words []string) (err error) {
 	if words, err = s.parseZone(words); err != nil {
 		return err
