@@ -1,5 +1,6 @@
 // Package daemon keeps volumes backed up while nobody looks: it follows the engine, runs what is due, makes up once what was missed, tries
-// again what failed, has targets filled that missed something and what is stored read back, and remembers all of it across restarts.
+// again what failed, has targets filled that missed something and what is stored read back and tried out, and remembers all of it across
+// restarts.
 //
 // It decides when; packages plan and backup decide what and how.
 package daemon
@@ -36,7 +37,7 @@ type Runner interface {
 	Run(ctx context.Context, job plan.Job) []backup.Result
 }
 
-// Options are what a Daemon works with. All are needed but the last two.
+// Options are what a Daemon works with. All are needed but the last three.
 type Options struct {
 	Finder   Finder
 	Watcher  Watcher
@@ -52,6 +53,7 @@ type Options struct {
 
 	AnyTarget bool          // a run that stored on one target is good, so that the others are not hurried
 	Verify    schedule.Spec // when what is stored is read back; the zero one is never
+	Driller   Driller       // nil where nothing can be started
 }
 
 // Daemon runs jobs when they are due.
@@ -62,7 +64,7 @@ type Daemon struct {
 
 	scan scan // of the loop alone
 
-	verifying atomic.Bool
+	verifying, drilling atomic.Bool
 
 	mu      sync.Mutex
 	running map[string]bool // volumes
@@ -106,7 +108,10 @@ func (d *Daemon) step(ctx context.Context, now time.Time) time.Time {
 			break
 		}
 	}
-	return earliest(again, earliest(next, d.verify(ctx, now)))
+	for _, at := range []time.Time{next, d.verify(ctx, now), d.drill(ctx, now)} {
+		again = earliest(again, at)
+	}
+	return again
 }
 
 // nudge makes the loop look again. One that is pending already is enough.

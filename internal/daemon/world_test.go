@@ -29,6 +29,7 @@ type world struct {
 	runner   runner
 	filler   filler
 	verifier verifier
+	driller  driller
 	any      bool
 	log      logbook
 	clock    clock
@@ -37,7 +38,7 @@ type world struct {
 func newWorld(t *testing.T, volumes ...plan.Volume) *world {
 	w := &world{t: t, began: time.Now(), state: t.TempDir(), parallel: 1}
 	w.finder.set(volumes...)
-	w.runner.world, w.filler.world, w.verifier.world = w, w, w
+	w.runner.world, w.filler.world, w.verifier.world, w.driller.world = w, w, w, w
 	return w
 }
 
@@ -50,7 +51,7 @@ func (w *world) start() (stop func()) {
 		w.t.Fatal(err)
 	}
 	d := daemon.New(daemon.Options{
-		Finder: &w.finder, Watcher: &w.events, Runner: &w.runner, Filler: &w.filler, Verifier: &w.verifier, Verify: w.verifier.spec, AnyTarget: w.any, Ledger: l, Host: "host", Zone: time.UTC,
+		Finder: &w.finder, Watcher: &w.events, Runner: &w.runner, Filler: &w.filler, Verifier: &w.verifier, Verify: w.verifier.spec, Driller: &w.driller, AnyTarget: w.any, Ledger: l, Host: "host", Zone: time.UTC,
 		Parallel: w.parallel, Now: w.clock.now, Log: slog.New(&w.log),
 	})
 	ctx, cancel := context.WithCancel(w.t.Context())

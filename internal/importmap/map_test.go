@@ -31,7 +31,7 @@ wire
 	cmd/backupd             access archive backup catalog config daemon discovery doctor durable engine engine/dir engine/docker folder gaps guard history ledger plan project quiesce remote restore retention seal snapshot spelling targets targets/local targets/rclone targets/s3 targets/sftp targets/webdav verify
 
 run
-	daemon                  backup engine gaps ledger plan schedule verify
+	daemon                  backup engine gaps ledger plan schedule snapshot verify
 	doctor                  catalog engine ledger plan retention schedule seal snapshot targets
 	restore                 access archive catalog engine folder quiesce seal snapshot
 

@@ -69,6 +69,17 @@ type Volume struct {
 	Missed   map[string]time.Time `json:"missed,omitempty"`   // by target: when the first snapshot was taken that others have and it does not
 	Fills    int                  `json:"fills,omitempty"`    // goes at filling these in a row, since the last run
 	NextFill time.Time            `json:"next_fill,omitzero"` // zero for not before the next run
+
+	Drills Drills `json:"drills,omitzero"`
+}
+
+// Drills is what is remembered of trying out a volume's snapshots by itself. What came of it is on the targets.
+type Drills struct {
+	Since time.Time `json:"since,omitzero"`  // it was first due to be done by itself
+	Began time.Time `json:"began,omitzero"`  // the last
+	Last  time.Time `json:"last,omitzero"`   // when the last one began or ended
+	Goes  int       `json:"goes,omitempty"`  // in a row that came to no verdict
+	Error string    `json:"error,omitempty"` // why the last one did not; "" when it did
 }
 
 // Seen remembers since when a volume is known. Only the first time counts.
@@ -125,6 +136,36 @@ func (s *State) Fills(volume string, missed map[string]time.Time, goes int, next
 		if len(missed) == 0 {
 			v.Missed, v.Fills, v.NextFill = nil, 0, time.Time{}
 		}
+	})
+}
+
+// DrillsSince remembers since when a volume's snapshots are to be tried out. Only the first time counts.
+func (s *State) DrillsSince(volume string, now time.Time) {
+	s.change(volume, func(v *Volume) {
+		if v.Drills.Since.IsZero() {
+			v.Drills.Since = now.UTC()
+		}
+	})
+}
+
+// DrillBegan remembers that a snapshot is tried out. Until DrillEnded says better it counts as one that came to no verdict.
+func (s *State) DrillBegan(volume string, now time.Time) {
+	s.change(volume, func(v *Volume) {
+		d := &v.Drills
+		d.Began, d.Last, d.Error = now.UTC(), now.UTC(), "the drill did not come to its end"
+		d.Goes++
+	})
+}
+
+// DrillEnded remembers how the drill that began last came out: nil is with a verdict, whichever.
+func (s *State) DrillEnded(volume string, now time.Time, unable error) {
+	s.change(volume, func(v *Volume) {
+		d := &v.Drills
+		if d.Last, d.Error = now.UTC(), ""; unable != nil {
+			d.Error = clip(unable.Error(), maxError)
+			return
+		}
+		d.Goes = 0
 	})
 }
 
@@ -219,7 +260,7 @@ func decode(data []byte) (State, error) {
 	s := State{Volumes: make(map[string]Volume, len(f.Volumes)), Verify: f.Verify, Keys: f.Keys}
 	for escaped, v := range f.Volumes {
 		name, err := snapshot.Unescape(escaped)
-		if err != nil || v.Failures < 0 {
+		if err != nil || v.Failures < 0 || v.Drills.Goes < 0 {
 			return State{}, fmt.Errorf("%w: entry %q", errDamaged, escaped)
 		}
 		s.Volumes[name] = v

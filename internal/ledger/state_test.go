@@ -67,6 +67,23 @@ func TestRunsAreRemembered(t *testing.T) {
 			do:   func(s *State) { ran(s, day(1), errors.New(strings.Repeat("ä", maxError)), false) },
 			want: Volume{LastRun: day(1), LastEnd: day(2), LastError: strings.Repeat("ä", maxError/2), Failures: 1},
 		},
+		"a drill that never ended came to no verdict": {
+			do:   func(s *State) { s.DrillsSince("v", day(1)); s.DrillsSince("v", day(2)); s.DrillBegan("v", day(3)) },
+			want: Volume{Drills: Drills{Since: day(1), Began: day(3), Last: day(3), Goes: 1, Error: "the drill did not come to its end"}},
+		},
+		"drills without verdict are counted": {
+			do: func(s *State) {
+				s.DrillBegan("v", day(1))
+				s.DrillEnded("v", day(2), bad)
+				s.DrillBegan("v", day(3))
+				s.DrillEnded("v", day(4), bad)
+			},
+			want: Volume{Drills: Drills{Began: day(3), Last: day(4), Goes: 2, Error: "no luck"}},
+		},
+		"a verdict ends them": {
+			do:   func(s *State) { s.DrillBegan("v", day(1)); s.DrillBegan("v", day(3)); s.DrillEnded("v", day(4), nil) },
+			want: Volume{Drills: Drills{Began: day(3), Last: day(4)}},
+		},
 		"labels are replaced": {
 			do: func(s *State) {
 				s.Label(map[string]map[string]map[string]string{"v": {"web": {"a": "1"}}, "w": nil})
