@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/backupd/backupd/internal/archive"
 	"github.com/backupd/backupd/internal/catalog"
 	"github.com/backupd/backupd/internal/restore"
 	"github.com/backupd/backupd/internal/spelling"
@@ -218,7 +219,7 @@ func (a *app) askTarget(ctx context.Context, d *dialogue, chosen stored, f *rest
 	if err != nil {
 		return err
 	}
-	req := restore.Request{Snapshot: chosen.Manifest, From: chosen.target.Catalog}
+	req := request(chosen, *f)
 	assumed := chosen.Volume
 	if there, err := a.restorer(src).Look(ctx, req, assumed); err != nil || there == restore.Filled {
 		assumed = ""
@@ -263,7 +264,11 @@ func (a *app) tellIntent(ctx context.Context, chosen stored, f restoreFlags) err
 	case f.toVolume != "":
 		verbs = append(verbs, fmt.Sprintf("write %s to volume %s, which is made as %s was if it is not there", what, printable(f.toVolume), printable(chosen.Volume)))
 	default:
-		verbs = append(verbs, fmt.Sprintf("put %s in place of all that volume %s holds now", what, printable(chosen.Volume)))
+		c, err := a.compare(ctx, chosen, request(chosen, f), f, func(archive.Change) error { return nil })
+		if err != nil {
+			return err
+		}
+		verbs = append(verbs, fmt.Sprintf("put %s in place of all that volume %s holds now: %s (--dry-run lists them)", what, printable(chosen.Volume), tally(c)))
 	}
 	if word := doubt(chosen); word != "" {
 		verbs = append(verbs, "go on although this snapshot counts for nothing: "+printable(word))

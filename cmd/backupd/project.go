@@ -167,7 +167,7 @@ func (a *app) lookAt(ctx context.Context, src source, members []member, f restor
 	for i := range members {
 		m := &members[i]
 		var err error
-		if m.there, err = r.Look(ctx, m.request(f), m.Volume); err != nil {
+		if m.there, err = r.Look(ctx, request(m.stored, f), m.Volume); err != nil {
 			errs = append(errs, ofVolume{m.Volume, err})
 		}
 		if m.there == restore.Filled {
@@ -178,10 +178,6 @@ func (a *app) lookAt(ctx context.Context, src source, members []member, f restor
 		errs = append(errs, fmt.Errorf("volumes %q are %w: remove those whose data are not wanted, or leave them as they are with --if-empty, which restores the others", filled, restore.ErrNotEmpty))
 	}
 	return errors.Join(errs...)
-}
-
-func (m member) request(f restoreFlags) restore.Request {
-	return restore.Request{Snapshot: m.Manifest, From: m.target.Catalog, IfEmpty: f.ifEmpty}
 }
 
 // tellMembers says which snapshots were chosen, and what that gives up.
@@ -220,7 +216,7 @@ func (a *app) restoreMembers(ctx context.Context, name string, members []member,
 		f.toVolume = m.Volume
 		err := context.Cause(ctx)
 		if err == nil {
-			err = a.restoreFor(ctx, m.stored, m.request(f), f)
+			err = a.restoreFor(ctx, m.stored, request(m.stored, f), f)
 		}
 		if err != nil {
 			lacking = append(lacking, m.Volume)

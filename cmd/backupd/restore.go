@@ -27,7 +27,8 @@ type restoreFlags struct {
 	from            string
 	paths           []string
 	options         []string
-	ifEmpty, dryRun bool
+	ifEmpty         bool
+	dryRun, asJSON  bool
 	keepGoing       bool
 }
 
@@ -57,6 +58,13 @@ means the newest good snapshot that is not after it.
                      have in common; where they were not held together, to those
                      that are nearest to each other, and it says how far apart
                      these are. One that fails stops no other, and leaves nothing.
+
+  --dry-run          lists what would change against what is there: + is new,
+                     - would be gone, and ~ would change in what is named. That
+                     goes by the index of the snapshot and the sizes, times,
+                     permissions and owners of what is there. No data is read: a
+                     file that was changed within the same size and time passes
+                     for the same, and damage is for "backupd verify" to find
 
 On a terminal, and without any of these, it asks: which volume, which snapshot and
 where to, says what it will do, and waits for a yes.
@@ -105,7 +113,8 @@ nothing is overwritten before that.`,
 	fl.StringArrayVar(&f.options, "option", nil, "`NAME=VALUE` of the driver, for a volume that is made; may be repeated")
 	fl.BoolVar(&f.ifEmpty, "if-empty", false, "do nothing, successfully, when the destination is not empty")
 	fl.BoolVar(&f.keepGoing, "keep-going", false, "with --to-dir: restore what can be read of a damaged snapshot, and name what is hit")
-	fl.BoolVar(&f.dryRun, "dry-run", false, "say what would be restored, and write nothing")
+	fl.BoolVar(&f.dryRun, "dry-run", false, "list what would change against what is there, and write nothing")
+	fl.BoolVar(&f.asJSON, "json", false, "with --dry-run: print one JSON document")
 	addHost(c)
 	completeFlag(c, std, "project", projectNames)
 	return c
@@ -136,6 +145,9 @@ func (f *restoreFlags) asking(std streams, args []string) (*dialogue, bool) {
 func (f restoreFlags) check() error {
 	if f.project != "" {
 		return f.checkProject()
+	}
+	if f.asJSON && !f.dryRun {
+		return usagef("--json is for what --dry-run lists")
 	}
 	chosen := 0
 	for _, set := range []bool{f.toVolume != "", f.toDir != "", f.inPlace} {
@@ -173,8 +185,8 @@ func (f restoreFlags) checkProject() error {
 		return usagef("--project restores to volumes that are empty or gone: restore the others one by one, with restore VOLUME@WHEN --in-place")
 	case f.toVolume != "" || f.toDir != "":
 		return usagef("--project restores each volume to one of its own name: neither --to-volume nor --to-dir goes with it")
-	case len(f.paths) > 0 || len(f.options) > 0 || f.keepGoing:
-		return usagef("--path, --option and --keep-going are for one volume: restore it by itself, and the others with --project NAME --if-empty")
+	case len(f.paths) > 0 || len(f.options) > 0 || f.keepGoing || f.asJSON:
+		return usagef("--path, --option, --keep-going and --json are for one volume: restore it by itself, and the others with --project NAME --if-empty")
 	}
 	return nil
 }
@@ -206,12 +218,16 @@ func (a *app) restore(ctx context.Context, arg string, f restoreFlags) error {
 		if err != nil {
 			return err
 		}
-		req := restore.Request{Snapshot: chosen.Manifest, From: chosen.target.Catalog, Paths: f.paths, IfEmpty: f.ifEmpty}
+		req := request(chosen, f)
 		if f.dryRun {
 			return a.restoreDry(ctx, chosen, req, f)
 		}
 		return a.restoreFor(ctx, chosen, req, f)
 	}, locked...)
+}
+
+func request(chosen stored, f restoreFlags) restore.Request {
+	return restore.Request{Snapshot: chosen.Manifest, From: chosen.target.Catalog, Paths: f.paths, IfEmpty: f.ifEmpty}
 }
 
 // parseWhen reads NAME or NAME@WHEN.
@@ -326,7 +342,7 @@ func (a *app) deliver(ctx context.Context, r *restore.Runner, src source, req re
 	}
 	v, err := src.Volume(ctx, volume)
 	if err != nil {
-		return restore.Result{}, "", fmt.Errorf("restore in place: %w: to make the volume anew, use --to-volume %s", err, volume)
+		return restore.Result{}, "", notThere(volume, err)
 	}
 	result, err := r.InPlace(ctx, req, v)
 	return result, "volume " + printable(volume) + " in place", err
@@ -348,14 +364,12 @@ func (a *app) tellLosses(report archive.Report) {
 
 // restoreDry says what a restore would do.
 func (a *app) restoreDry(ctx context.Context, chosen stored, req restore.Request, f restoreFlags) error {
-	var entries, bytes int64
-	err := restore.List(ctx, req, func(e archive.Entry) error {
-		entries++
-		bytes += e.Size
-		_, err := fmt.Fprintln(a.std.out, entryLine(e))
-		return err
-	})
+	print, end, err := printer(a.std, "changes", f.asJSON, asChange, changeLine)
 	if err != nil {
+		return err
+	}
+	c, err := a.compare(ctx, chosen, req, f, print)
+	if err := errors.Join(err, end()); err != nil {
 		return err
 	}
 	where := "folder " + f.toDir
@@ -365,12 +379,42 @@ func (a *app) restoreDry(ctx context.Context, chosen stored, req restore.Request
 	case f.inPlace:
 		where = "volume " + printable(chosen.Volume) + ", in place of what it holds"
 	}
-	fmt.Fprintf(a.std.err, "would restore %d entries, %s, of snapshot %s (taken %s) to %s; nothing was written\n",
-		entries, size(bytes), chosen.ID, moment(chosen.Taken), where)
-	if f.inPlace {
+	fmt.Fprintf(a.std.err, "would restore %s of snapshot %s (taken %s) to %s: %s; nothing was written\n", size(c.Bytes), chosen.ID, moment(chosen.Taken), where, tally(c))
+	switch {
+	case f.inPlace:
 		return a.tellStops(ctx, chosen.Volume)
+	case c.Filled:
+		fmt.Fprintln(a.std.err, "but it is not empty: this would be refused, or leave it as it is with --if-empty")
 	}
 	return nil
+}
+
+// compare gives what a restore would change of what is there to a function, one by one.
+func (a *app) compare(ctx context.Context, chosen stored, req restore.Request, f restoreFlags, each func(archive.Change) error) (restore.Comparison, error) {
+	if f.toDir != "" {
+		return restore.CompareDir(ctx, req, f.toDir, each)
+	}
+	src, err := a.source(ctx)
+	if err != nil {
+		return restore.Comparison{}, err
+	}
+	volume := f.toVolume
+	if f.inPlace {
+		volume = chosen.Volume
+		if _, err := src.Volume(ctx, volume); err != nil {
+			return restore.Comparison{}, notThere(volume, err)
+		}
+	}
+	return a.restorer(src).CompareVolume(ctx, req, volume, each)
+}
+
+// tally is what a restore would come to, in words.
+func tally(c restore.Comparison) string {
+	return fmt.Sprintf("%d new, %d changed, %d gone, %d the same", c.New, c.Changed, c.Gone, c.Same)
+}
+
+func notThere(volume string, err error) error {
+	return fmt.Errorf("restore in place: %w: to make the volume anew, use --to-volume %s", err, volume)
 }
 
 // tellStops says which containers a restore in place would stop, or why it would be refused.

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,6 +29,7 @@ type Folder interface {
 	Path() string // on this host, or "" when it is not there
 	Take(ctx context.Context, w io.Writer, o archive.Options) (Taking, error)
 	Empty(ctx context.Context) (bool, error)
+	Entries(ctx context.Context) iter.Seq2[archive.Indexed, error]
 	Fill(ctx context.Context, from folder.Source) (archive.Report, error)
 	Stage(ctx context.Context, from folder.Source) (Stage, archive.Report, error)
 	Close() error

@@ -43,10 +43,15 @@ type Change struct {
 // Diff gives all changes from one archive to another, in the order of the walk, in one pass over both indexes: no data are read, and
 // memory does not grow with the entries. After an error there is nothing more.
 func Diff(ctx context.Context, before, after *Reader) iter.Seq2[Change, error] {
+	return Changes(before.Entries(ctx, "."), after.Entries(ctx, "."))
+}
+
+// Changes is Diff of entries from anywhere that come in the order of the walk.
+func Changes(before, after iter.Seq2[Indexed, error]) iter.Seq2[Change, error] {
 	return func(yield func(Change, error) bool) {
-		nextOld, stopOld := iter.Pull2(before.Entries(ctx, "."))
+		nextOld, stopOld := iter.Pull2(before)
 		defer stopOld()
-		nextNew, stopNew := iter.Pull2(after.Entries(ctx, "."))
+		nextNew, stopNew := iter.Pull2(after)
 		defer stopNew()
 		a, b := cursor{next: nextOld}, cursor{next: nextNew}
 		a.advance()

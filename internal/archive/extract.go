@@ -256,3 +256,22 @@ func (x *extractor) special(n node, m *member) error {
 	}
 	return n.restore(m, func(what string, why error) { x.report.skip(m.Path, what, why) })
 }
+
+// members calls each with every member up to the proven end.
+func members(ctx context.Context, t *tarReader, each func(*member) error) error {
+	for {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		m, err := t.next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := each(m); err != nil {
+			return err
+		}
+	}
+}

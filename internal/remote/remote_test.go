@@ -340,3 +340,34 @@ func TestRubbishIsNoRequest(t *testing.T) {
 		})
 	}
 }
+
+func TestWhatIsInAFolderIsListed(t *testing.T) {
+	dir := odd(t)
+	f, _, wait := serve(t, dir)
+	for c, err := range archive.Changes(f.Entries(t.Context()), archive.Walk(t.Context(), dir, archive.Options{})) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Errorf("%s: %s", c.Path, c.What)
+	}
+	n := 0
+	for range f.Entries(t.Context()) {
+		if n++; n == 2 {
+			break
+		}
+	}
+	if empty, err := f.Empty(t.Context()); empty || err != nil { // the stream is where it should be
+		t.Errorf("empty: %v (%v)", empty, err)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	for e, err := range f.Entries(t.Context()) {
+		if err == nil {
+			t.Errorf("%s is in a folder that is gone", e.Path)
+		}
+	}
+	if err := wait(); err != nil {
+		t.Error(err)
+	}
+}

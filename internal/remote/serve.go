@@ -69,6 +69,8 @@ func (s *server) do(ctx context.Context, r request, from *incoming) (a answer, e
 		a.Summary, err = s.finish(ctx)
 	case doEmpty:
 		a.Empty, err = s.folder.Empty(ctx)
+	case doList:
+		err = s.list(ctx)
 	case doFill:
 		a.Report, err = s.folder.Fill(ctx, arriving{from, r})
 	case doStage:

@@ -45,6 +45,7 @@ const (
 	doTake     verb = "take"
 	doFinish   verb = "finish"
 	doEmpty    verb = "look whether it is empty"
+	doList     verb = "list what is in it"
 	doFill     verb = "fill"
 	doStage    verb = "stage"
 	doExchange verb = "exchange"

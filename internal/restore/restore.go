@@ -32,6 +32,7 @@ type Engine interface {
 
 // Opener opens volumes for reading and writing.
 type Opener interface {
+	Reader(ctx context.Context, v engine.Volume) (access.Folder, error)
 	Writer(ctx context.Context, v engine.Volume) (access.Folder, error)
 }
 
@@ -135,17 +136,4 @@ func vacant(ctx context.Context, f interface {
 	default:
 		return !empty, nil
 	}
-}
-
-// List tells what a restore would write, without writing anything.
-func List(ctx context.Context, req Request, each func(archive.Entry) error) error {
-	from, err := req.From.Stream(ctx, req.Snapshot)
-	if err != nil {
-		return err
-	}
-	defer from.Close()
-	if err := archive.List(ctx, from, req.Snapshot.Archives[0].Directory, req.Paths, each); err != nil {
-		return fmt.Errorf("list snapshot %s: %w", req.Snapshot.ID, err)
-	}
-	return nil
 }

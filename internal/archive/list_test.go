@@ -6,7 +6,7 @@ import (
 	"io"
 )
 
-// List calls each with every entry that one of the patterns covers (all, when there are none), in the archive's order. It reads to
+// List reads a stream to its end, as Extract does, and writes nothing: it calls each with every entry that one of the patterns covers (all, when there are none), in the archive's order. It reads to
 // the end, so no error means that the archive is whole, and the one with this digest of its directory unless that is zero; an error of
 // each ends it.
 //
@@ -24,23 +24,4 @@ func List(ctx context.Context, r io.Reader, directory [32]byte, paths []string, 
 			return each(m.Entry)
 		})
 	})
-}
-
-// members calls each with every member up to the proven end.
-func members(ctx context.Context, t *tarReader, each func(*member) error) error {
-	for {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		m, err := t.next()
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if err := each(m); err != nil {
-			return err
-		}
-	}
 }
