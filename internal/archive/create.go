@@ -28,6 +28,9 @@ type Options struct {
 	// second look at everything. nil is for no proof.
 	Clock func() time.Time
 
+	// Observer is shown what goes into the archive. May be nil.
+	Observer Observer
+
 	step func(what, path string) // see walker
 }
 

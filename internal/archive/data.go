@@ -55,6 +55,7 @@ func (w *walker) file(ctx context.Context, fd int, st *unix.Statx_t, name string
 // contents writes what the header has promised. What is a hole has been decided by now, whatever the file has become.
 func (w *walker) contents(ctx context.Context, fd int, m *member) (resized bool, err error) {
 	from := w.out.source(fd, m.Size)
+	from.head = m.head
 	if !m.sparse {
 		return w.segment(ctx, from, segment{0, m.Size}, m.Size)
 	}
@@ -103,6 +104,8 @@ type source struct {
 	cloned bool
 	base   int64 // of a clone: where it begins in the file of clones
 	length int64 // of a clone: how long it is
+
+	head string // path of a file whose first bytes an observer wants, else ""
 }
 
 // end is how long the file is by now.
@@ -133,6 +136,7 @@ type dataReader struct {
 	quiet quietReader
 	pace  pacer
 	tell  func(read int64)
+	heads heads
 	read  int64 // bytes of file data
 }
 
@@ -206,5 +210,9 @@ func (r *dataReader) fill(from source, p []byte, at int64, want int, size int64)
 	if at+int64(want) == size {
 		beyond = 1
 	}
-	return from.readAt(&r.quiet, p[:want+beyond], want, at)
+	n, err := from.readAt(&r.quiet, p[:want+beyond], want, at)
+	if err == nil {
+		r.heads.pass(from, at, p[:min(n, want)], size)
+	}
+	return n, err
 }

@@ -63,6 +63,8 @@ type member struct {
 	sparse     bool     // its data begin with a map
 	segments   segments // of a sparse file, while it is written
 	resized    bool
+
+	head string // its Path, while it is written, when an observer wants its first bytes
 }
 
 // seen is what the index keeps of a stat beside what an Entry has: by it the next run finds what has not changed.

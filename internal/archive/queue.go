@@ -17,7 +17,7 @@ import (
 // into frames and compressing to drain.
 //
 // It is a sequence of records, in memory and beyond that in a scratch file. Each begins with a length in four bytes: that many bytes of
-// the tar follow, or of none, a part of a clone.
+// the tar follow, or of none, a part of a clone, with the path of a file whose first bytes are wanted.
 type queue struct {
 	direct  *direct
 	clones  clones
@@ -36,7 +36,7 @@ const (
 	cloneFrom    = 64 << 10
 	queueMemory  = 1 << 20
 	recordHeader = 4
-	cloneRecord  = 6 * 8
+	cloneRecord  = 7 * 8 // without the path
 )
 
 func (q *queue) size() int64 { return q.direct.plain + q.waiting }
@@ -116,15 +116,19 @@ func (q *queue) segment(ctx context.Context, from source, s segment, size int64)
 
 // later makes a record of a part of a clone.
 func (q *queue) later(ctx context.Context, from source, s segment, size int64) error {
-	if cap(q.mem)-len(q.mem) < recordHeader+cloneRecord {
+	if s.at >= HeadSize {
+		from.head = ""
+	}
+	if cap(q.mem)-len(q.mem) < recordHeader+cloneRecord+len(from.head) {
 		if err := q.flush(ctx); err != nil {
 			return err
 		}
 	}
 	q.mem = append(q.mem, make([]byte, recordHeader)...)
-	for _, n := range [cloneRecord / 8]int64{int64(from.fd), from.base, from.length, s.at, s.size, size} {
+	for _, n := range [cloneRecord / 8]int64{int64(from.fd), from.base, from.length, s.at, s.size, size, int64(len(from.head))} {
 		q.mem = binary.LittleEndian.AppendUint64(q.mem, uint64(n))
 	}
+	q.mem = append(q.mem, from.head...)
 	q.waiting += s.size
 	return nil
 }
@@ -216,7 +220,11 @@ func (q *queue) replayClone(ctx context.Context, from io.Reader) error {
 	for i := range n {
 		n[i] = int64(binary.LittleEndian.Uint64(record[8*i:]))
 	}
-	clone := source{fd: int(n[0]), cloned: true, base: n[1], length: n[2]}
+	head := make([]byte, n[6])
+	if _, err := io.ReadFull(from, head); err != nil {
+		return fmt.Errorf("read from a scratch file: %w", unexpected(err))
+	}
+	clone := source{fd: int(n[0]), cloned: true, base: n[1], length: n[2], head: string(head)}
 	// Whether it has the size that it is to have was told when it was made.
 	if _, err := q.direct.segment(ctx, clone, segment{n[3], n[4]}, n[5]); err != nil {
 		return fmt.Errorf("read a clone: %w", err)

@@ -40,6 +40,7 @@ func Take(ctx context.Context, dir string, w io.Writer, o Options) (*Taking, err
 	}()
 	walk := newWalker(o.Scratch)
 	walk.exclude, walk.out, walk.note, walk.step, walk.settles = exclude, t.output(), t.index.entry, o.step, o.Clock != nil
+	walk.observer = o.Observer
 	var began time.Time
 	if o.Clock != nil {
 		began = o.Clock()
@@ -70,7 +71,7 @@ func newTaking(dir string, w io.Writer, o Options) (*Taking, error) {
 		return nil, err
 	}
 	p := newPress(f, workers, &stored{to: w}, index)
-	data := &dataReader{pace: pacer{limit: o.ReadLimit}, tell: o.Progress}
+	data := &dataReader{pace: pacer{limit: o.ReadLimit}, tell: o.Progress, heads: heads{to: o.Observer}}
 	t := &Taking{dir: dir, index: index, press: p, pack: &direct{packer{line: p.line}, data}}
 	if o.Clones != "" {
 		t.ahead = &queue{direct: t.pack, clones: clones{dir: o.Clones}, scratch: o.Scratch, limit: cmp.Or(o.Ahead, 256<<20)}

@@ -26,6 +26,8 @@ type walker struct {
 
 	settles bool // files, before they are read: see still.go
 
+	observer Observer // nil for none
+
 	// note is called with each member that is in the tar, whole. May be nil.
 	note func(*member) error
 
@@ -156,6 +158,7 @@ func (w *walker) header(ctx context.Context, m *member) error {
 		return fmt.Errorf("header of %q: %w", m.Path, err)
 	}
 	w.sum.Entries++
+	m.head = w.observed(m)
 	m.from = w.out.size()
 	if err := w.out.write(ctx, h); err != nil {
 		return err
