@@ -36,7 +36,7 @@ run
 	restore                 access archive catalog engine folder quiesce seal snapshot
 
 flow
-	backup                  access archive catalog engine plan quiesce retention seal snapshot spool
+	backup                  access archive catalog engine folder plan quiesce recognise retention seal snapshot spool suspicion
 	discovery               engine ledger plan
 	gaps                    =backup catalog plan snapshot
 	verify                  =backup archive catalog seal snapshot
@@ -50,7 +50,7 @@ part
 	catalog                 archive durable seal snapshot targets
 	engine/dir              engine
 	engine/docker           engine
-	folder                  archive durable
+	folder                  archive durable recognise
 	ledger                  durable snapshot
 	history                 archive
 	guard                   =quiesce snapshot
@@ -59,6 +59,7 @@ part
 	remote                  =folder archive
 	retention               snapshot targets
 	spool                   targets
+	suspicion               recognise snapshot
 	targets/local           durable targets
 	targets/rclone          targets
 	targets/s3              targets
@@ -72,7 +73,7 @@ leaf
 	recognise
 	schedule
 	seal
-	snapshot
+	snapshot                =recognise
 	spelling
 	targets                 =spelling
 `

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/backupd/backupd/internal/recognise"
 )
 
 // Format is the version of the manifest that this program writes. It reads no newer one.
@@ -42,6 +44,8 @@ type Manifest struct {
 
 	// Suspect says why the content is not believed to be what the volume should hold; "" when nothing is wrong with it.
 	Suspect string `json:"suspect,omitempty"`
+	// Accepted is what would have made it suspect, and was meant, as somebody has said. What comes later is compared with nothing older.
+	Accepted string `json:"accepted,omitempty"`
 
 	Archives []Archive `json:"archives"` // all that the data is read from; the snapshot's own first
 	Contents Contents  `json:"contents"`
@@ -115,6 +119,9 @@ type Contents struct {
 	Sockets  int64 `json:"sockets,omitempty"` // skipped, as they cannot be restored
 	Cloned   int64 `json:"cloned,omitempty"`  // files that were cloned while containers were held, and read afterwards
 	Mounts   int64 `json:"mounts,omitempty"`  // places where something else is mounted, which is not the volume's
+
+	// Databases are those that were recognised. In the manifest of an encrypted snapshot only their kinds are told, each once.
+	Databases []recognise.Find `json:"databases,omitempty"`
 }
 
 // Empty tells whether there is nothing but the volume's own folder.
