@@ -37,7 +37,7 @@ type Folder interface {
 
 // Taking is an archive in the making, as package archive has it.
 type Taking interface {
-	Finish(ctx context.Context) (archive.Summary, error)
+	Finish(ctx context.Context) (folder.Summary, error)
 	Close()
 }
 

@@ -56,7 +56,7 @@ type Spool struct {
 	Limit int64 // bytes, of one job
 }
 
-// Runner runs jobs. All fields are needed but the last three.
+// Runner runs jobs. All fields are needed but the last four.
 type Runner struct {
 	Identity Identity
 	Keeper   Keeper
@@ -75,6 +75,7 @@ type Runner struct {
 
 	AnyTarget  bool                                      // a run that stored on one target is good
 	AllowEmpty bool                                      // do not suspect a volume that has become empty
+	Accept     bool                                      // nor one for anything else: what it holds is meant
 	Progress   func(volume string, read, expected int64) // bytes; expected is 0 when it is not known
 }
 

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/backupd/backupd/internal/archive"
+	"github.com/backupd/backupd/internal/folder"
 	"github.com/backupd/backupd/internal/plan"
 	"github.com/backupd/backupd/internal/snapshot"
 )
@@ -100,7 +100,7 @@ func notGood(one *reading) error {
 		one.volume.Name, strings.Join(one.report.Reasons, "; "))
 }
 
-func (r *Runner) manifest(one *reading, sum archive.Summary) (snapshot.Manifest, error) {
+func (r *Runner) manifest(one *reading, sum folder.Summary) (snapshot.Manifest, error) {
 	ref := one.ref
 	facts, err := r.restoreFacts(one.volume)
 	if err != nil {
@@ -115,17 +115,11 @@ func (r *Runner) manifest(one *reading, sum archive.Summary) (snapshot.Manifest,
 		Taken:    one.taken.UTC(),
 		Program:  r.Identity.Program,
 		Quiesce:  one.volume.Quiesce.Value.String(),
-		Archives: []snapshot.Archive{one.archive(sum)},
-		Contents: snapshot.Contents{
-			Entries: sum.Entries, Bytes: sum.Bytes, Vanished: sum.Vanished, Resized: sum.Resized, Sockets: sum.Sockets,
-			Mounts: int64(len(sum.Mounts)), Cloned: sum.Cloned,
-		},
-		Restore: facts,
+		Archives: []snapshot.Archive{one.archive(sum.Summary)},
+		Contents: r.contents(sum),
+		Restore:  facts,
 	}
-	if p := one.previous; p != nil && !r.AllowEmpty && m.Contents.Empty() && !p.Contents.Empty() {
-		m.Suspect = fmt.Sprintf("it is empty, and held %d entries in snapshot %s (if that is meant, back it up with --allow-empty)",
-			p.Contents.Entries, p.ID)
-	}
+	r.judge(&m, one.history)
 	return m, nil
 }
 

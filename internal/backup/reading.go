@@ -19,19 +19,19 @@ import (
 
 // reading is one volume on its way to its targets.
 type reading struct {
-	volume   plan.Volume
-	folder   access.Folder
-	previous *snapshot.Manifest // newest good one on any target
-	sinks    []*sink
-	stream   *spool.Spool // the way from the archive's writer to the sinks
-	sealed   *seal.Writer // goes before it where archives are encrypted; else nil
-	uploads  sync.WaitGroup
-	arrived  chan<- *sink            // gets each sink once its upload has ended
-	sent     int                     // uploads that were begun
-	abandon  context.CancelCauseFunc // ends the uploads
-	report   quiesce.Report
-	still    bool // it is proven that nothing moved
-	result   *Result
+	volume  plan.Volume
+	folder  access.Folder
+	history []snapshot.Manifest // the newest good ones on any target, newest first
+	sinks   []*sink
+	stream  *spool.Spool // the way from the archive's writer to the sinks
+	sealed  *seal.Writer // goes before it where archives are encrypted; else nil
+	uploads sync.WaitGroup
+	arrived chan<- *sink            // gets each sink once its upload has ended
+	sent    int                     // uploads that were begun
+	abandon context.CancelCauseFunc // ends the uploads
+	report  quiesce.Report
+	still   bool // it is proven that nothing moved
+	result  *Result
 
 	clones string        // folder where the volume's files can be cloned, or ""
 	ahead  int64         // see archive.Options
@@ -51,14 +51,12 @@ func (r *Runner) prepare(ctx context.Context, v plan.Volume, result *Result, job
 		if !known {
 			return nil, fmt.Errorf("volume %q is to go to target %q, which is not among the targets of this host", v.Name, name)
 		}
-		previous, err := ask(ctx, target, v.Name)
+		history, err := ask(ctx, target, v.Name)
 		if err != nil {
 			result.Targets = append(result.Targets, Outcome{Target: name, Err: err})
 			continue
 		}
-		if one.previous == nil || previous != nil && previous.Taken.After(one.previous.Taken) {
-			one.previous = previous
-		}
+		one.history = recent(one.history, history)
 		one.sinks = append(one.sinks, &sink{target: target, reading: one})
 	}
 	if len(one.sinks) == 0 {
@@ -95,8 +93,8 @@ func refusal(v plan.Volume) error {
 	return fmt.Errorf("volume %q is not backed up until this is mended: %s", v.Name, strings.Join(problems, "; "))
 }
 
-// ask finds out whether a target can take part, and gives the newest good snapshot that it has.
-func ask(ctx context.Context, t Target, volume string) (newest *snapshot.Manifest, err error) {
+// ask finds out whether a target can take part, and gives the newest good snapshots that it has, newest first.
+func ask(ctx context.Context, t Target, volume string) ([]snapshot.Manifest, error) {
 	if t.Check != nil {
 		if err := t.Check(ctx); err != nil {
 			return nil, err
@@ -106,12 +104,7 @@ func ask(ctx context.Context, t Target, volume string) (newest *snapshot.Manifes
 	if err != nil {
 		return nil, err
 	}
-	for _, s := range listing.Snapshots {
-		if s.Good() {
-			newest = &s.Manifest // the listing is oldest first
-		}
-	}
-	return newest, nil
+	return goods(listing), nil
 }
 
 // take takes what a volume holds right now, and needs its folder no more. Taking ends with ctx; the uploads, which it leaves running, with
@@ -176,8 +169,8 @@ func (r *Runner) archiveOptions(one *reading) archive.Options {
 	}
 	if r.Progress != nil {
 		var expected int64
-		if one.previous != nil {
-			expected = one.previous.Contents.Bytes
+		if len(one.history) > 0 {
+			expected = one.history[0].Contents.Bytes
 		}
 		o.Progress = func(read int64) { r.Progress(one.volume.Name, read, expected) }
 	}

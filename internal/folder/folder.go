@@ -49,9 +49,9 @@ func (f Folder) Close() error { return nil }
 func (f Folder) Path() string { return f.path }
 
 // Take takes the folder's archive, as the function of that name does, without what a restore may be about to put there.
-func (f Folder) Take(ctx context.Context, w io.Writer, o archive.Options) (*archive.Taking, error) {
+func (f Folder) Take(ctx context.Context, w io.Writer, o archive.Options) (*Taking, error) {
 	o.Exclude = append(slices.Clip(o.Exclude), spareName+"*")
-	return archive.Take(ctx, f.path, w, o)
+	return take(ctx, f.path, w, o)
 }
 
 // Empty tells whether nothing is in it.

@@ -59,7 +59,7 @@ type Taking struct {
 }
 
 // Finish completes the archive.
-func (t *Taking) Finish(ctx context.Context) (archive.Summary, error) {
+func (t *Taking) Finish(ctx context.Context) (folder.Summary, error) {
 	defer t.folder.cutAt(ctx, 0)()
 	a, err := t.folder.ask(ctx, request{Do: doFinish}, t.progress, t.out)
 	if err == nil && a.Summary.Stored != t.out.bytes {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/backupd/backupd/internal/archive"
 	"github.com/backupd/backupd/internal/folder"
+	"github.com/backupd/backupd/internal/recognise"
 	"github.com/backupd/backupd/internal/remote"
 )
 
@@ -95,10 +96,10 @@ func tar(t *testing.T, dir string) string {
 }
 
 // take makes the archive of a folder elsewhere.
-func take(t *testing.T, f *remote.Folder, w io.Writer, o archive.Options) (archive.Summary, error) {
+func take(t *testing.T, f *remote.Folder, w io.Writer, o archive.Options) (folder.Summary, error) {
 	taking, err := f.Take(t.Context(), w, o)
 	if err != nil {
-		return archive.Summary{}, err
+		return folder.Summary{}, err
 	}
 	defer taking.Close()
 	return taking.Finish(t.Context())
@@ -167,6 +168,26 @@ func TestAFolderElsewhereIsReadAsOneHere(t *testing.T) {
 	}
 	if err := wait(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestDatabasesElsewhereAreRecognised(t *testing.T) {
+	dir := t.TempDir()
+	state := "SQLite format 3\x00" + strings.Repeat("\x00", 1<<20-16)
+	for name, data := range map[string]string{"app/state": state, "PG_VERSION": "15\n", "global/pg_control": "?"} {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o750), os.WriteFile(path, []byte(data), 0o640)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, _, wait := serve(t, dir)
+	sum, err := take(t, f, io.Discard, archive.Options{})
+	if err := errors.Join(err, wait()); err != nil {
+		t.Fatal(err)
+	}
+	want := []recognise.Find{{Kind: recognise.PostgreSQL, Folder: ".", Version: "15"}, {Kind: recognise.SQLite, Folder: "app", File: "state"}}
+	if diff := cmp.Diff(want, sum.Databases); diff != "" {
+		t.Error("databases (-want +got):\n" + diff)
 	}
 }
 

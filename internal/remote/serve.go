@@ -39,8 +39,8 @@ type server struct {
 	wire   *wire
 	folder folder.Folder
 	clock  func() time.Time
-	stage  *folder.Stage   // nil when there is none
-	taking *archive.Taking // likewise
+	stage  *folder.Stage  // nil when there is none
+	taking *folder.Taking // likewise
 }
 
 // serve serves one request. What comes of it goes out as the answer; what is returned ends the service.
@@ -109,9 +109,9 @@ func (s *server) take(ctx context.Context, r request) (err error) {
 	return err
 }
 
-func (s *server) finish(ctx context.Context) (archive.Summary, error) {
+func (s *server) finish(ctx context.Context) (folder.Summary, error) {
 	if s.taking == nil {
-		return archive.Summary{}, errors.New("nothing was taken")
+		return folder.Summary{}, errors.New("nothing was taken")
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

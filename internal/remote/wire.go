@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/backupd/backupd/internal/archive"
+	"github.com/backupd/backupd/internal/folder"
 )
 
 // kind says what a frame holds.
@@ -57,7 +58,7 @@ type answer struct {
 	Progress int64 // bytes
 
 	Done    bool
-	Summary archive.Summary
+	Summary folder.Summary
 	Report  archive.Report
 	Empty   bool
 	Where   string // the stage's folder
