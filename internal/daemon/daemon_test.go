@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/backupd/backupd/internal/plan"
+	"github.com/backupd/backupd/internal/snapshot"
 )
 
 const (
@@ -83,6 +84,23 @@ func TestARunThatFailsIsTriedAgainAndThenWaitsForItsTime(t *testing.T) {
 			at("db", day+3*hour), at("db", day+3*hour+11*minute), at("db", day+3*hour+26*minute), at("db", day+3*hour+51*minute))
 		if n := w.log.count("ERROR backup failed", "volume=db", errBroken.Error()); n != 8 {
 			t.Errorf("%d failures were logged, want 8", n)
+		}
+	})
+}
+
+// What is suspect is so when it is read again at once; what is empty may be mounted by then, and costs nothing.
+func TestARunThatIsSuspectWaitsForItsTimeUnlessTheVolumeIsEmpty(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, volume(t, "db", "0 3 * * *"))
+		full, empty := snapshot.Contents{Entries: 40}, snapshot.Contents{Entries: 1}
+		w.runner.doubt = map[int]snapshot.Contents{0: full, 1: empty, 2: empty, 3: full}
+		w.during(3*day + 5*hour)
+		w.wantRuns(at("db", 3*hour), at("db", day+3*hour), at("db", day+3*hour+minute), at("db", day+3*hour+6*minute), at("db", 2*day+3*hour), at("db", 3*day+3*hour))
+		if n := w.log.count("ERROR backup failed", "volume=db", errBroken.Error()); n != 4 {
+			t.Errorf("%d failures were logged, want 4", n)
+		}
+		if got := w.remembered()["db"]; got.Failures != 0 || got.Settled {
+			t.Errorf("remembered as failed: %+v", got)
 		}
 	})
 }

@@ -139,6 +139,7 @@ type runner struct {
 	takes map[string]time.Duration
 	fails func(volume string, run int) error // by the number of the run, from 0; nil for never
 	lost  map[int]bool                       // runs, by number, that target "far" missed
+	doubt map[int]snapshot.Contents          // runs, by number, whose snapshot is suspect
 	letGo time.Duration                      // how long a job takes to end when its context has
 
 	mu   sync.Mutex
@@ -171,6 +172,9 @@ func (r *runner) Run(ctx context.Context, job plan.Job) (results []backup.Result
 			err = r.fails(v.Name, numbers[i])
 		}
 		one := result(v.Name, err)
+		if c, suspect := r.doubt[numbers[i]]; suspect {
+			one.Manifest.Suspect, one.Manifest.Contents, one.Err = "it is odd", c, errBroken
+		}
 		if r.lost[numbers[i]] {
 			one.Manifest.Taken, one.AnyTarget = r.world.clock.now(), r.world.any
 			one.Targets = append(one.Targets, backup.Outcome{Target: "far", Err: errBroken})

@@ -55,7 +55,7 @@ func oldestRun(job plan.Job, known map[string]ledger.Volume) time.Time {
 }
 
 // NextRun tells when a volume is to run next: as its schedule says, counted from its last run or from when it was first seen; or
-// sooner, when the last run failed and is to be tried again. A moment that has passed means now.
+// sooner, when the last run failed and trying again may help. A moment that has passed means now.
 func NextRun(v plan.Volume, known ledger.Volume, host string, zone *time.Location, now time.Time) time.Time {
 	last := known.LastRun
 	if last.IsZero() {
@@ -65,7 +65,7 @@ func NextRun(v plan.Volume, known ledger.Volume, host string, zone *time.Locatio
 		last = now
 	}
 	at := v.Schedule.Value.For(host+"/"+cmp.Or(v.Group.Value, v.Name), zone).Due(last, now) // a group has one moment
-	if wait, again := schedule.Retry(known.Failures); again {
+	if wait, again := schedule.Retry(known.Failures); again && !known.Settled {
 		ended := known.LastRun
 		if known.LastEnd.After(ended) {
 			ended = known.LastEnd
@@ -124,6 +124,9 @@ func (d *Daemon) run(ctx context.Context, job plan.Job, now time.Time) {
 	err = d.Ledger.Update(func(s *ledger.State) error {
 		for _, r := range results {
 			s.Ended(r.Volume, d.Now(), r.Failure(), r.Stored())
+			if r.Settled() {
+				s.Settles(r.Volume)
+			}
 			Missed(s, r, d.Now(), d.AnyTarget)
 		}
 		return nil

@@ -65,6 +65,7 @@ type Volume struct {
 	LastSuccess time.Time                    `json:"last_success,omitzero"` // when a good snapshot was last stored on any target
 	LastError   string                       `json:"last_error,omitempty"`  // of the last run; "" when all of it went well
 	Failures    int                          `json:"failures,omitempty"`    // runs in a row that stored no good snapshot
+	Settled     bool                         `json:"settled,omitempty"`     // the last run failed, and to try again before the next one is due is no use
 
 	Missed   map[string]time.Time `json:"missed,omitempty"`   // by target: when the first snapshot was taken that others have and it does not
 	Fills    int                  `json:"fills,omitempty"`    // goes at filling these in a row, since the last run
@@ -95,6 +96,9 @@ func (s *State) Seen(volume string, now time.Time) {
 func (s *State) Began(volume string, now time.Time) {
 	s.change(volume, func(v *Volume) {
 		v.LastRun, v.LastError = now.UTC(), "the run did not come to its end"
+		if v.Settled { // the tries of this one count anew
+			v.Settled, v.Failures = false, 0
+		}
 		v.Failures++
 	})
 }
@@ -111,6 +115,11 @@ func (s *State) Ended(volume string, now time.Time, failure error, stored bool) 
 			v.LastSuccess, v.Failures = now.UTC(), 0
 		}
 	})
+}
+
+// Settles remembers that the run that ended last is not to be tried again before its time.
+func (s *State) Settles(volume string) {
+	s.change(volume, func(v *Volume) { v.Settled = true })
 }
 
 // Misses remembers which targets a good snapshot that was taken at this moment did not come to lie on.

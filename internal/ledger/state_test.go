@@ -63,6 +63,15 @@ func TestRunsAreRemembered(t *testing.T) {
 			do:   func(s *State) { ran(s, day(1), bad, true) },
 			want: Volume{LastRun: day(1), LastEnd: day(2), LastSuccess: day(2), LastError: "no luck"},
 		},
+		"what is settled counts anew with the next run": {
+			do: func(s *State) {
+				ran(s, day(1), bad, false)
+				ran(s, day(2), bad, false)
+				s.Settles("v")
+				ran(s, day(3), bad, false)
+			},
+			want: Volume{LastRun: day(3), LastEnd: day(4), LastError: "no luck", Failures: 1},
+		},
 		"an error without end is cut": {
 			do:   func(s *State) { ran(s, day(1), errors.New(strings.Repeat("ä", maxError)), false) },
 			want: Volume{LastRun: day(1), LastEnd: day(2), LastError: strings.Repeat("ä", maxError/2), Failures: 1},
