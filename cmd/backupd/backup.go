@@ -17,7 +17,7 @@ import (
 )
 
 func newBackup(std streams) *cobra.Command {
-	var asJSON, allowEmpty bool
+	var asJSON, allowEmpty, accept bool
 	c := &cobra.Command{
 		Use:     "backup [VOLUME...]",
 		GroupID: "make",
@@ -26,14 +26,25 @@ func newBackup(std streams) *cobra.Command {
 running container are read under one hold. Retention is applied after each
 success, as in scheduled runs.
 
+What a volume holds is compared with its last good snapshots. When it has become
+empty, has lost its database, or holds far less than is usual, the new snapshot
+is suspect: it is stored, the run counts as failed, retention goes on keeping
+the older ones, and "latest" means one of them. Look at the volume; where that is
+what it should hold, back it up once with --accept, and what comes is compared
+with that.
+
 Exit codes: 0 when every volume is on each of its targets, 3 when only some of
 that came about, 1 when nothing did. With BACKUPD_TARGETS_POLICY=any one target is
 enough for 0. "backupd sync" fills the others, as the daemon does by itself.`,
 		Example: `  backupd backup
-  backupd backup app db`,
+  backupd backup app db
+  backupd backup app --accept    # it is much smaller by now, and that is meant`,
 		ValidArgsFunction: complete(std, volumeNames, 0),
 		RunE: withApp(std, func(ctx context.Context, a *app, args []string) error {
-			results, err := a.backup(ctx, args, allowEmpty)
+			if accept && len(args) == 0 {
+				return usagef("--accept: name the volumes that hold what they should")
+			}
+			results, err := a.backup(ctx, args, func(r *backup.Runner) { r.AllowEmpty, r.Accept = allowEmpty, accept })
 			switch {
 			case err != nil:
 				return err
@@ -47,11 +58,12 @@ enough for 0. "backupd sync" fills the others, as the daemon does by itself.`,
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
 	c.Flags().BoolVar(&allowEmpty, "allow-empty", false, "do not suspect a volume that is empty and was not empty before")
+	c.Flags().BoolVar(&accept, "accept", false, "do not suspect the named volumes, whatever they hold: it is meant")
 	return c
 }
 
-// backup backs up the named volumes, or all, and shows how far it is.
-func (a *app) backup(ctx context.Context, names []string, allowEmpty bool) ([]backup.Result, error) {
+// backup backs up the named volumes, or all, by a runner that with has changed, and shows how far it is.
+func (a *app) backup(ctx context.Context, names []string, with func(*backup.Runner)) ([]backup.Result, error) {
 	src, due, err := a.chosen(ctx, names)
 	if err != nil {
 		return nil, err
@@ -61,7 +73,7 @@ func (a *app) backup(ctx context.Context, names []string, allowEmpty bool) ([]ba
 	if err != nil {
 		return nil, err
 	}
-	runner.AllowEmpty = allowEmpty
+	with(runner)
 	if isTerminal(a.std.err) && !a.cfg.IsSet("BACKUPD_LOG_LEVEL") {
 		runner.Log = newLog(a.std.err, slog.LevelWarn, a.cfg.LogFormat) // the table tells the rest
 	}

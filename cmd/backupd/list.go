@@ -73,7 +73,8 @@ GRADE says how still the data was while it was read:
   fuzzy    data may have moved, though it was to be held
 
 An asterisk marks a snapshot that does not count: retention does not rely on it,
-and "latest" does not mean it. TARGETS says on which of them it is DAMAGED, by what
+and "latest" does not mean it. Of one that is suspect for what it holds, a line
+below says why. TARGETS says on which of them it is DAMAGED, by what
 was found when it was last read back. "backupd show" tells more of each.`,
 		Example: `  backupd list
   backupd list app
@@ -135,7 +136,15 @@ func (a *app) printSnapshots(rows []snapshotRow) error {
 		}
 		t.row(cells...)
 	}
-	return t.flush()
+	if err := t.flush(); err != nil {
+		return err
+	}
+	for _, ref := range order {
+		if why := copies[ref][0].Suspect; why != "" {
+			fmt.Fprintf(a.std.out, "%s of volume %s is suspect: %s\n", ref.ID, a.volumeName(ref.Host, ref.Volume), printable(why))
+		}
+	}
+	return nil
 }
 
 // gradedCopies is a grade for people, of a snapshot that counts when it does on any target.
