@@ -195,3 +195,37 @@ func TestVerified(t *testing.T) {
 	want(t, check(weekly, ledger.Round{Since: now.Add(-99 * day), Ended: now.Add(-15 * day)}), "warn the last round ended 15 days ago ... @every 168h ... backupd verify")
 	want(t, check(weekly, ledger.Round{Since: now.Add(-15 * day)}), "warn no round has come to its end ... 15 days")
 }
+
+func TestProven(t *testing.T) {
+	weekly, err := schedule.Parse("@every 168h")
+	if err != nil {
+		t.Fatal(err)
+	}
+	day := 24 * time.Hour
+	v := volume("app")
+	v.Drill.Value = weekly
+	tried := func(spec plan.Volume, known ledger.Drills, trials ...snapshot.Trial) doctor.Check {
+		s := taken("app", 99*day)
+		s.Drills = trials
+		return doctor.Proven(doctor.Drills{
+			Finder: finder{volumes: []plan.Volume{spec}}, From: map[string]doctor.Lister{"near": lister{listing: catalog.Listing{Snapshots: []catalog.Snapshot{s}}}},
+			Known: map[string]ledger.Volume{"app": {Drills: known}}, Host: "web1", Zone: time.UTC, Now: now,
+		})
+	}
+	proof := func(before time.Duration) snapshot.Trial {
+		return snapshot.Trial{At: now.Add(-before), Proven: true, Recovery: 84213 * time.Millisecond}
+	}
+	failure := func(before time.Duration) snapshot.Trial { return snapshot.Trial{At: now.Add(-before)} }
+	want(t, tried(volume("app"), ledger.Drills{}))
+	want(t, tried(v, ledger.Drills{}), "note ... the daemon has not run yet")
+	want(t, tried(v, ledger.Drills{Since: now.Add(-13 * day)}))
+	want(t, tried(v, ledger.Drills{Since: now.Add(-15 * day)}), `warn volume "app" was never proven ... 15 days ago ... @every 168h ... backupd drill app`)
+	want(t, tried(v, ledger.Drills{Since: now.Add(-99 * day)}, proof(13*day)), `ok volume "app" was last proven to be restorable 13 days ago, in 1m24s`)
+	want(t, tried(v, ledger.Drills{Since: now.Add(-99 * day)}, proof(15*day)), `warn volume "app" was last proven to be restorable 15 days ago`)
+	want(t, tried(v, ledger.Drills{}, proof(13*day), failure(day)), `warn the last drill of volume "app", 24 hours ago, FAILED`, "ok")
+	want(t, tried(volume("app"), ledger.Drills{}, failure(day)), `warn the last drill of volume "app", 24 hours ago, FAILED`)
+	want(t, tried(v, ledger.Drills{}, failure(3*day), proof(2*day)), "ok")
+	want(t, tried(v, ledger.Drills{Error: "no image"}, proof(day)), `warn the last drill of volume "app" came to no verdict: no image`, "ok")
+	unlisted := doctor.Drills{Finder: finder{volumes: []plan.Volume{v}}, From: map[string]doctor.Lister{"far": lister{err: errBroken}}, Zone: time.UTC, Now: now}
+	want(t, doctor.Proven(unlisted))
+}
