@@ -139,7 +139,9 @@ func (a *app) sourceChecks(src source, known ledger.State) []doctor.Check {
 			doctor.Holds(func() (bool, error) { return quiesce.Pending(a.holds()) }, a.daemonRuns),
 			doctor.Guard(a.siblingWorks()))
 	}
-	return append(checks, doctor.Covered(a.finder(src), listers))
+	return append(checks, doctor.Covered(a.finder(src), listers), doctor.Proven(doctor.Drills{
+		Finder: a.finder(src), From: listers, Known: known.Volumes, Host: a.host, Zone: time.Local, Now: a.now(),
+	}))
 }
 
 func (a *app) targetChecks() (checks []doctor.Check) {

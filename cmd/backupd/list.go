@@ -41,16 +41,25 @@ type snapshotRow struct {
 	Verified    time.Time      `json:"verified,omitzero"` // when it was last read back
 	Damaged     string         `json:"damaged,omitempty"` // what was wrong with it then
 
+	Proven      time.Time `json:"proven,omitzero"`       // when the newest drill was that it came well out of
+	RecoveryMS  int64     `json:"recovery_ms,omitempty"` // that it took then until all was restored and well
+	DrillFailed time.Time `json:"drill_failed,omitzero"` // when its last drill was, if it failed that
+
 	grade string // for people
 }
 
 func row(s stored) snapshotRow {
-	return snapshotRow{
+	r := snapshotRow{
 		ID: s.ID, Volume: s.Volume, Host: s.Host, Target: s.target.Name, Taken: s.Taken, Bytes: s.Contents.Bytes,
 		StoredBytes: s.StoredBytes(), Entries: s.Contents.Entries, Grade: s.Grade, HeldMS: s.HeldMS(), Good: s.Good(),
 		Pinned: s.Pinned, Suspect: s.Suspect, Encrypted: s.Encrypted(), Verified: s.Proof.At, Damaged: s.Proof.Damaged,
+		Proven: s.Proven().At, RecoveryMS: s.Proven().Recovery.Milliseconds(),
 		grade: graded(s.Manifest),
 	}
+	if s.DrillFailed() {
+		r.DrillFailed = s.Drilled().At
+	}
+	return r
 }
 
 func newList(std streams) *cobra.Command {
@@ -74,8 +83,11 @@ GRADE says how still the data was while it was read:
 
 An asterisk marks a snapshot that does not count: retention does not rely on it,
 and "latest" does not mean it. Of one that is suspect for what it holds, a line
-below says why. TARGETS says on which of them it is DAMAGED, by what
-was found when it was last read back. "backupd show" tells more of each.`,
+below says why. TARGETS says on which of them it is DAMAGED, by what was found when
+it was last read back. PROVEN says how long ago a drill has proven that it can be
+restored, or that its last drill FAILED; below is told of each volume when that last
+was, and how long it took until all was restored and well. Where nothing was ever
+tried out there is no such column. "backupd show" tells more of each.`,
 		Example: `  backupd list
   backupd list app
   backupd list --host web2
@@ -123,18 +135,23 @@ func (a *app) printSnapshots(rows []snapshotRow) error {
 		}
 		copies[ref] = append(copies[ref], r)
 	}
-	titles := []string{"SNAPSHOT", "VOLUME", "AGE", "SIZE", "GRADE", "HELD", "TARGETS"} // fits 80 columns, as a rule
-	if a.scope.every {
-		titles = slices.Insert(titles, 1, "HOST")
-	}
-	t := newTable(a.std.out, titles...)
-	for _, ref := range order {
-		r := copies[ref][0]
-		cells := []string{string(r.ID), r.Volume, age(r.Taken, a.now()), short(r.Bytes), gradedCopies(copies[ref]), held(r.HeldMS), places(copies[ref])}
+	drilled := slices.ContainsFunc(rows, snapshotRow.drilled)
+	line := func(id, host, proven, targets string, facts ...string) []string {
+		cells := []string{id}
 		if a.scope.every {
-			cells = slices.Insert(cells, 1, r.Host)
+			cells = append(cells, host)
 		}
-		t.row(cells...)
+		cells = append(cells, facts...)
+		if drilled {
+			cells = append(cells, proven)
+		}
+		return append(cells, targets)
+	}
+	t := newTable(a.std.out, line("SNAPSHOT", "HOST", "PROVEN", "TARGETS", "VOLUME", "AGE", "SIZE", "GRADE", "HELD")...) // fits 80 columns, as a rule
+	for _, ref := range order {
+		r, now := copies[ref][0], a.now()
+		t.row(line(string(r.ID), r.Host, provenCopies(copies[ref], now), places(copies[ref]),
+			r.Volume, age(r.Taken, now), short(r.Bytes), gradedCopies(copies[ref]), held(r.HeldMS))...)
 	}
 	if err := t.flush(); err != nil {
 		return err
@@ -143,6 +160,9 @@ func (a *app) printSnapshots(rows []snapshotRow) error {
 		if why := copies[ref][0].Suspect; why != "" {
 			fmt.Fprintf(a.std.out, "%s of volume %s is suspect: %s\n", ref.ID, a.volumeName(ref.Host, ref.Volume), printable(why))
 		}
+	}
+	if drilled {
+		a.printProofs(rows)
 	}
 	return nil
 }
@@ -259,11 +279,11 @@ func newShow(std streams) *cobra.Command {
 	c := &cobra.Command{
 		Use:     "show SNAPSHOT",
 		GroupID: "look",
-		Short:   "Print the manifest of a snapshot",
+		Short:   "Print the manifest of a snapshot, and what drills have shown",
 		Long: `Print the manifest of a snapshot, as it is stored: JSON with its identity, the
 moment that the data is of, how still it was held, sizes and digests, and what
 it takes to make the volume again. What was found wrong with it when it was last
-read back is told beside that, on stderr.
+read back, and what drills have asked of it, is told beside that, on stderr.
 
 SNAPSHOT is an id, or the beginning of one that is unique.`,
 		Example:           `  backupd show 20261123T030000Z-5f0c2a9e`,
@@ -282,7 +302,7 @@ SNAPSHOT is an id, or the beginning of one that is unique.`,
 			for _, s := range found {
 				printDamage(std, s)
 			}
-			return err
+			return errors.Join(err, printDrills(ctx, std, found))
 		}),
 	}
 	addHosts(c)
