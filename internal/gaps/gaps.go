@@ -179,7 +179,8 @@ func (f Filler) missing(all map[string]catalog.Listing, there catalog.Listing, l
 			continue
 		}
 		for _, s := range all[t.Name].Snapshots {
-			if has[s.ID] || s.Taken.Before(since) || s.Owner != f.Pruner.Owner && !l.AnyOwner || s.Proof.Damaged != "" {
+			bad := s.Proof.Damaged != "" || s.DrillFailed()
+			if has[s.ID] || s.Taken.Before(since) || s.Owner != f.Pruner.Owner && !l.AnyOwner || bad {
 				continue
 			}
 			if from[s.ID] == nil {

@@ -163,6 +163,24 @@ func TestTargetsBecomeAlikeNewestFirst(t *testing.T) {
 	want(t, w.fill(t, gaps.Limits{}))
 }
 
+func TestProofsGoAlongAndWhatFailedItsDrillStays(t *testing.T) {
+	w := newWorld(t)
+	drill := func(m snapshot.Manifest, failed string) snapshot.Drill {
+		return snapshot.Drill{Format: snapshot.DrillFormat, Host: m.Host, Volume: m.Volume, ID: m.ID, At: day0.AddDate(0, 0, 5), Failed: failed}
+	}
+	one, two := w.put(t, w.manifest(1), w.bytes, "near", "far"), w.put(t, w.manifest(2), w.bytes, "near", "far")
+	for _, on := range w.filler.Targets[:2] {
+		must(t, on.Catalog.PutDrill(t.Context(), drill(one, "")))
+		must(t, on.Catalog.PutDrill(t.Context(), drill(two, "a page is torn")))
+	}
+	want(t, w.fill(t, gaps.Limits{}), "2 third<near")
+	l, err := w.filler.Targets[2].Catalog.Volume(t.Context(), "app")
+	must(t, err)
+	if s := l.Snapshots[0]; !s.Proven().Proven {
+		t.Errorf("the copy is not known to be proven: %+v", s.Drills)
+	}
+}
+
 func TestWhatIsEncryptedIsCopiedWithoutAKey(t *testing.T) {
 	w := newWorld(t)
 	key, err := age.GenerateX25519Identity()
