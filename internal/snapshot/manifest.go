@@ -146,6 +146,36 @@ type Container struct {
 	ImageID string `json:"image_id"` // digest of the image's configuration
 	Project string `json:"project,omitempty"`
 	Service string `json:"service,omitempty"`
+
+	// Run is how its process was started; nil in manifests of earlier programs, and where the engine did not tell.
+	Run *Run `json:"run,omitempty"`
+}
+
+// Run is what it takes to start a container's process on the volume's data again, except for values of environment variables and other
+// credentials.
+type Run struct {
+	Digests     []string `json:"digests,omitempty"` // of the image as registries have it, NAME@sha256:...
+	Destination string   `json:"destination"`       // where it had the volume
+	ReadOnly    bool     `json:"read_only,omitempty"`
+	Active      bool     `json:"active,omitempty"` // it ran
+	Entrypoint  []string `json:"entrypoint,omitempty"`
+	Command     []string `json:"command,omitempty"`
+	Folder      string   `json:"folder,omitempty"` // working directory
+	User        string   `json:"user,omitempty"`
+	Environment []string `json:"environment,omitempty"` // names
+	Health      *Health  `json:"health,omitempty"`      // nil without a health check
+	Elsewhere   []string `json:"elsewhere,omitempty"`   // where it had something else of the outside
+	Memory      int64    `json:"memory,omitempty"`      // bytes that it might use; 0 for no limit
+	Shared      int64    `json:"shared,omitempty"`      // bytes of shared memory, of these; 0 for what engines give
+}
+
+// Health is a container's own health check.
+type Health struct {
+	Test        []string      `json:"test"` // as in the Docker API: CMD and a program with its arguments, or CMD-SHELL and a line
+	Interval    time.Duration `json:"interval_ns,omitempty"`
+	Timeout     time.Duration `json:"timeout_ns,omitempty"`
+	StartPeriod time.Duration `json:"start_period_ns,omitempty"`
+	Retries     int           `json:"retries,omitempty"`
 }
 
 // Ref says which snapshot this is the manifest of.
