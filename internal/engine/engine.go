@@ -79,6 +79,7 @@ type Container struct {
 	Labels      map[string]string
 	State       State
 	Started     time.Time // of its present or last run; zero when it never ran
+	Ending      Ending    // of its last run, when that is over
 	StopTimeout time.Duration
 	AutoRemove  bool   // deleted when it stops (--rm)
 	Health      string // Healthy, "unhealthy", "starting"; "" without a health check
@@ -153,6 +154,8 @@ func within(inner, outer string) bool {
 // Command is a program that is run inside a container, beside what runs there anyway.
 type Command struct {
 	Args []string // the program first
+	Env  []string // NAME=VALUE, besides what the container has
+	User string   // who runs it; "" for the one that the container runs as
 	// Stdin is closed to end the command's input, on which nothing ever comes. Nil is an input that is at its end from the start.
 	Stdin          <-chan struct{}
 	Stdout, Stderr io.Writer // nil for what is not wanted

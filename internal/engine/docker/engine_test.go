@@ -26,6 +26,7 @@ func TestDockerIsAnEngine(t *testing.T) {
 			Engine: c,
 			Name:   d.Volatile,
 			Create: func(s enginetest.Spec) string { return d.Create(asked(d, s)) },
+			Image:  d.ShellImage,
 			Remove: d.Remove,
 			Service: func(s enginetest.ServiceSpec) string {
 				return d.Service(testenv.Service{

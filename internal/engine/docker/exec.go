@@ -15,7 +15,7 @@ import (
 	"github.com/backupd/backupd/internal/engine"
 )
 
-// Exec runs a command in a running container, as the user that the container runs as, and gives its exit code once it has ended: 126
+// Exec runs a command in a running container and gives its exit code once it has ended: 126
 // or 127, with the reason among what it prints, for a program that cannot be run, and 137 when its container is killed. In a
 // container that is paused, or does not run, it is engine.ErrConflict. Nothing can end a command: when ctx ends its input does, and it
 // goes on by itself. After an error, too, it may run.
@@ -33,7 +33,7 @@ func (c *Client) exec(ctx context.Context, id string, cmd engine.Command) (int, 
 	creating, cancel := bounded(ctx, answerLimit)
 	defer cancel()
 	made, err := c.api.ContainerExecCreate(creating, id, container.ExecOptions{
-		Cmd: cmd.Args, AttachStdin: cmd.Stdin != nil, AttachStdout: true, AttachStderr: true,
+		Cmd: cmd.Args, Env: cmd.Env, User: cmd.User, AttachStdin: cmd.Stdin != nil, AttachStdout: true, AttachStderr: true,
 	})
 	if err != nil {
 		return 0, c.sorted(creating, err)

@@ -39,6 +39,7 @@ func inspected(answer container.InspectResponse) (engine.Container, error) {
 		Labels:      answer.Config.Labels,
 		State:       state(answer.State),
 		Started:     started,
+		Ending:      engine.Ending{Exit: answer.State.ExitCode, OutOfMemory: answer.State.OOMKilled, Reason: answer.State.Error},
 		StopTimeout: stopTimeout(answer.Config.StopTimeout),
 		AutoRemove:  answer.HostConfig.AutoRemove,
 		Mounts:      mounts(answer.Mounts),

@@ -158,6 +158,12 @@ func (f *Fake) Start(ctx context.Context, id string) error {
 		case engine.Created, engine.Exited:
 			c.State, c.Started = engine.Running, f.tick()
 			f.happened(c.Container, "start")
+			if c.OnStart != nil {
+				c.OnStart(&c.Container)
+			}
+			if c.State != engine.Running {
+				f.happened(c.Container, "die")
+			}
 			return nil
 		default:
 			return inConflict(c)

@@ -30,6 +30,10 @@ type Engine interface {
 	Scale(ctx context.Context, id string, from, to uint64) error
 	Exec(ctx context.Context, id string, cmd engine.Command) (exit int, err error)
 	Events(ctx context.Context, since time.Time) iter.Seq2[engine.Event, error]
+	Setup(ctx context.Context, id string) (engine.Setup, error)
+	Image(ctx context.Context, name string) (engine.Image, error)
+	CreateTrial(ctx context.Context, t engine.Trial) (id string, err error)
+	Logged(ctx context.Context, id string, lines int) (string, error)
 }
 
 // Env is an engine under the suite, with what somebody else can do to it. Names are to be used as Name gives them; what was made
@@ -39,6 +43,8 @@ type Env struct {
 	Name   func(string) string
 	// Create makes a container, without starting it, and gives its id.
 	Create func(Spec) string
+	// Image is an image with a shell, by its name or id.
+	Image func() string
 	// Remove removes a container, whatever it is doing.
 	Remove func(id string)
 	// Service makes a swarm service, on an engine that manages a swarm from then on, and gives its id.
@@ -88,6 +94,8 @@ func Run(t *testing.T, open func(*testing.T) Env) {
 		"a command cannot be ended from outside":       (*suite).execGoesOn,
 		"a command dies with its container":            (*suite).execKilled,
 		"a command needs a container that runs":        (*suite).execState,
+		"a trial runs and tells":                       (*suite).trialRuns,
+		"a trial needs its image":                      (*suite).trialNeedsItsImage,
 		"events are seen, and seen again":              (*suite).eventsAreSeen,
 		"events end with their context":                (*suite).eventsEnd,
 		"a context that ended stops a call":            (*suite).endedContext,

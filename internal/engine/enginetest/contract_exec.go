@@ -31,6 +31,14 @@ func (s *suite) execResult() {
 			s.Errorf("%s: exit code %d, %q, %q", name, exit, &out, &complaints)
 		}
 	}
+	var answer bytes.Buffer
+	_, err := s.Engine.Exec(s.Context(), id, engine.Command{
+		Args: []string{"sh", "-c", `echo "$ASKED"; id -u`}, Env: []string{"ASKED=an answer"}, User: "0", Stdout: &answer,
+	})
+	s.must(err)
+	if answer.String() != "an answer\n0\n" {
+		s.Errorf("with an environment and a user of its own it prints %q", &answer)
+	}
 	var words bytes.Buffer
 	exit, err := s.Engine.Exec(s.Context(), id, engine.Command{Args: []string{"no-such-program"}, Stdout: &words, Stderr: &words})
 	s.must(err)

@@ -31,6 +31,8 @@ type Fake struct {
 	Dispatch time.Duration
 	// Helper is what the process of a helper container does. Set it before the first is run.
 	Helper func(in io.Reader, out io.Writer, volume string) error
+	// Trial says what the container of a trial does; nil is one that runs and does nothing. It must not call the Fake. Set it before the first.
+	Trial func(engine.Trial) Container
 	// Kind is what the engine runs programs of; by itself those of this machine.
 	Kind engine.Platform
 }
@@ -48,6 +50,7 @@ type world struct {
 	containers []*Container // in the order of their creation
 	services   map[string]*service
 	images     map[string]bool // names of those that were loaded
+	known      []engine.Image  // that were added
 	noManager  bool            // of a swarm
 	events     []engine.Event
 	news       chan struct{} // closed when there are more events, or the engine went down
@@ -59,6 +62,12 @@ type Container struct {
 	engine.Container
 	// Work is what its program does in a moment of running: see Step. It must not call the Fake.
 	Work func()
+	// Setup is how its process is started.
+	Setup engine.Setup
+	// Log is all that it has printed.
+	Log string
+	// OnStart is what it does when it is started; it may end at once, by setting its state and its ending.
+	OnStart func(*engine.Container)
 	// OnStop is what it does, beside ending, when it is stopped.
 	OnStop func()
 	// Exec is what a command does that is run in it, with its exit code; nil is a success that does nothing. Its ctx ends with the

@@ -21,6 +21,8 @@ import (
 func TestFakeIsAnEngine(t *testing.T) {
 	enginetest.Run(t, func(t *testing.T) enginetest.Env {
 		f := enginetest.New(t)
+		f.AddImage(engine.Image{ID: "shell"})
+		f.Trial = trial
 		return enginetest.Env{
 			Engine: f,
 			Name:   func(name string) string { return name },
@@ -37,6 +39,7 @@ func TestFakeIsAnEngine(t *testing.T) {
 				}
 				return f.AddContainer(c).ID
 			},
+			Image:  func() string { return "shell" },
 			Remove: f.RemoveContainer,
 			Service: func(s enginetest.ServiceSpec) string {
 				made := engine.Service{Name: s.Name, Replicas: s.Replicas, StopTimeout: s.StopTimeout}
@@ -53,6 +56,7 @@ func TestFakeIsAnEngine(t *testing.T) {
 func onThisMachine(ctx context.Context, cmd engine.Command) int {
 	run := exec.CommandContext(ctx, cmd.Args[0], cmd.Args[1:]...)
 	run.Stdout, run.Stderr = cmd.Stdout, cmd.Stderr
+	run.Env = append(os.Environ(), cmd.Env...)
 	run.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	run.Cancel = func() error { return syscall.Kill(-run.Process.Pid, syscall.SIGKILL) } // its children with it
 	stdin, err := run.StdinPipe()
@@ -69,6 +73,19 @@ func onThisMachine(ctx context.Context, cmd engine.Command) int {
 	}()
 	_ = run.Wait() // says no more than the exit code
 	return run.ProcessState.ExitCode()
+}
+
+// trial is one whose command is run on this machine, and has ended when it has been started.
+func trial(t engine.Trial) enginetest.Container {
+	c := enginetest.Container{}
+	run := exec.Command(t.Entrypoint[0], append(t.Entrypoint[1:], t.Command...)...)
+	run.Env = t.Env
+	out, _ := run.CombinedOutput() // the exit code says how it went
+	c.Log = string(out)
+	c.OnStart = func(c *engine.Container) {
+		c.State, c.Ending.Exit = engine.Exited, run.ProcessState.ExitCode()
+	}
+	return c
 }
 
 func TestOnlyARunningContainerWorks(t *testing.T) {
