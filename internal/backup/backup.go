@@ -73,6 +73,7 @@ type Runner struct {
 	Entropy io.Reader
 	Log     *slog.Logger
 
+	Starts     Starts                                    // asked how containers are started; nil for not to
 	AnyTarget  bool                                      // a run that stored on one target is good
 	AllowEmpty bool                                      // do not suspect a volume that has become empty
 	Accept     bool                                      // nor one for anything else: what it holds is meant

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/backupd/backupd/internal/folder"
-	"github.com/backupd/backupd/internal/plan"
 	"github.com/backupd/backupd/internal/snapshot"
 )
 
@@ -102,7 +101,7 @@ func notGood(one *reading) error {
 
 func (r *Runner) manifest(one *reading, sum folder.Summary) (snapshot.Manifest, error) {
 	ref := one.ref
-	facts, err := r.restoreFacts(one.volume)
+	facts, err := r.restoreFacts(one)
 	if err != nil {
 		return snapshot.Manifest{}, err
 	}
@@ -121,19 +120,4 @@ func (r *Runner) manifest(one *reading, sum folder.Summary) (snapshot.Manifest, 
 	}
 	r.judge(&m, one.history)
 	return m, nil
-}
-
-// restoreFacts is what it takes to make the volume again. Credentials are in it only where nobody can read them without a key.
-func (r *Runner) restoreFacts(v plan.Volume) (snapshot.Restore, error) {
-	facts := snapshot.Restore{Driver: v.Driver, Options: v.Options, Labels: v.Labels}
-	for _, c := range v.Containers {
-		facts.Containers = append(facts.Containers, snapshot.Container{
-			Name: c.Name, Image: c.Image, ImageID: c.ImageID, Project: c.Project(), Service: c.Service(),
-		})
-	}
-	if !r.Seal.None() {
-		return r.sealFacts(facts)
-	}
-	facts.Options, facts.Withheld = snapshot.WithoutCredentials(v.Options)
-	return facts, nil
 }

@@ -32,6 +32,7 @@ type reading struct {
 	report  quiesce.Report
 	still   bool // it is proven that nothing moved
 	result  *Result
+	runs    map[string]*snapshot.Run // how containers were started, by id
 
 	clones string        // folder where the volume's files can be cloned, or ""
 	ahead  int64         // see archive.Options
@@ -62,6 +63,7 @@ func (r *Runner) prepare(ctx context.Context, v plan.Volume, result *Result, job
 	if len(one.sinks) == 0 {
 		return nil, errors.New("no target can take the snapshot")
 	}
+	one.runs = r.runs(ctx, v)
 	if err := r.open(ctx, one, r.Spool.Limit/int64(jobSize)); err != nil {
 		return nil, err
 	}
