@@ -1,0 +1,195 @@
+package drill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/backupd/backupd/internal/engine"
+	"github.com/backupd/backupd/internal/snapshot"
+)
+
+// theatre is where containers run, and are asked.
+type theatre interface {
+	CreateTrial(ctx context.Context, t engine.Trial) (id string, err error)
+	Start(ctx context.Context, id string) error
+	Container(ctx context.Context, id string) (engine.Container, error)
+	Logged(ctx context.Context, id string, lines int) (string, error)
+	Exec(ctx context.Context, id string, cmd engine.Command) (exit int, err error)
+}
+
+// play is a stage with the data that is restored to its room.
+type play struct {
+	*Runner
+	stage
+	room   *room
+	record *snapshot.Drill
+	made   int // containers so far
+}
+
+// run starts the container, waits until it is well, and asks.
+func (p *play) run(ctx context.Context, restored time.Time) error {
+	if err := p.beforehand(ctx); err != nil || p.container == "" {
+		return err
+	}
+	in, err := p.start(ctx, p.trial)
+	if err != nil {
+		return err
+	}
+	p.record.Started = append(p.record.Started, p.container)
+	p.step("waiting for " + p.container)
+	examiners := p.examiners(in)
+	if err := p.await(ctx, in, examiners); err != nil {
+		return err
+	}
+	p.record.ReadyMS = p.Now().Sub(restored).Milliseconds()
+	return p.examine(ctx, in, examiners)
+}
+
+// start makes a container in the room, and starts it.
+func (p *play) start(ctx context.Context, t engine.Trial) (console, error) {
+	p.made++
+	t.Name, t.Volume, t.Labels = fmt.Sprintf("%s-%d", p.room.name, p.made), p.room.name, p.room.labels().container
+	id, err := p.Engine.CreateTrial(ctx, t)
+	if err != nil {
+		return console{}, err
+	}
+	if err := p.Engine.Start(ctx, id); err != nil {
+		return console{}, fmt.Errorf("start what container %q ran: %w", p.container, err)
+	}
+	return console{p.Engine, id, t.Env, p.Now}, nil
+}
+
+// Pauses between looks, and how long a container has to run to be taken for well that cannot be asked.
+const (
+	pause  = 250 * time.Millisecond
+	steady = 5 * time.Second
+)
+
+// await waits until the container is well: its own health check says so, and the databases answer; without either it has to run for a while.
+func (p *play) await(ctx context.Context, in console, examiners []examiner) error {
+	began, unanswered := p.Now(), ""
+	for {
+		c, err := p.Engine.Container(ctx, in.id)
+		if err == nil && !c.Active() {
+			return p.ended(ctx, in, c)
+		}
+		if err == nil {
+			unanswered, err = p.unwell(ctx, c, examiners, p.Now().Sub(began))
+		}
+		if err != nil && ctx.Err() == nil {
+			return err
+		}
+		if unanswered == "" && ctx.Err() == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return p.late(ctx, in, unanswered)
+		case <-time.After(pause):
+		}
+	}
+}
+
+// unwell says what is not as it should be yet of a container that runs, or "".
+func (p *play) unwell(ctx context.Context, c engine.Container, examiners []examiner, ran time.Duration) (string, error) {
+	if p.trial.Health != nil && c.Health != engine.Healthy {
+		return "its health check says " + c.Health, nil
+	}
+	for _, e := range examiners {
+		if said, err := e.answers(ctx); said != "" || err != nil {
+			return said, err
+		}
+	}
+	if p.trial.Health == nil && (len(examiners) == 0 || p.command != nil) && ran < steady {
+		return "it has just been started", nil
+	}
+	return "", nil
+}
+
+// ended is the end of a container that should run.
+func (p *play) ended(ctx context.Context, in console, c engine.Container) error {
+	if c.Ending.OutOfMemory {
+		return fmt.Errorf("container %q took more than the %d MiB of memory that it might: give it more with --memory", p.container, p.trial.Memory>>20)
+	}
+	return p.unfit(fmt.Sprintf("container %q ended with exit code %d%s", p.container, c.Ending.Exit, in.lastWords(ctx)))
+}
+
+// late is the end of the time, or of the patience of whoever asked.
+func (p *play) late(ctx context.Context, in console, unanswered string) error {
+	if late := errLate(0); !errors.As(context.Cause(ctx), &late) {
+		return context.Cause(ctx)
+	}
+	return p.unfit(fmt.Sprintf("container %q was not well when %v: %s%s", p.container, context.Cause(ctx), unanswered, in.lastWords(ctx)))
+}
+
+// unfit says that what was started is not well. That tells something about the data only if it is a database that had all that it had when it was
+// backed up.
+func (p *play) unfit(words string) error {
+	switch {
+	case len(p.lacks) > 0:
+		return fmt.Errorf("%s; it lacked %s", words, strings.Join(p.lacks, ", "))
+	case !p.serves() && p.command == nil:
+		return fmt.Errorf("%s; it had no network, and no database is recognised whose fault that could be", words)
+	}
+	return verdict(words)
+}
+
+// serves tells whether what is started is the server of a database.
+func (p *play) serves() bool {
+	for _, d := range p.databases {
+		if served(d) {
+			return true
+		}
+	}
+	return false
+}
+
+// examine asks all, and gives a verdict.
+func (p *play) examine(ctx context.Context, in console, examiners []examiner) error {
+	var broken error
+	for _, e := range examiners {
+		broken = errors.Join(broken, e.examine(ctx, func(c snapshot.Check) {
+			p.step("asked " + c.Of + ": " + c.Asked)
+			p.noted(c)
+		}))
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if len(p.record.Checks) == 0 {
+		p.noted(snapshot.Check{
+			Of: "container", Asked: "start " + p.container, Answer: "it is well on what was restored; no database is recognised that could be asked more",
+		})
+	}
+	return p.judge(ctx, in, broken)
+}
+
+func (p *play) noted(c snapshot.Check) { p.record.Checks = append(p.record.Checks, c) }
+
+// judge makes one verdict of all checks. A database that fell over is told with its last words, and is why a question was left open.
+func (p *play) judge(ctx context.Context, in console, broken error) error {
+	var bad []string
+	for _, c := range p.record.Checks {
+		if c.Failed != "" {
+			bad = append(bad, fmt.Sprintf("%s: %s: %s", c.Of, c.Asked, c.Failed))
+		}
+	}
+	c, err := p.Engine.Container(ctx, in.id)
+	if err != nil {
+		return err
+	}
+	if !c.Active() {
+		if c.Ending.OutOfMemory {
+			return p.ended(ctx, in, c)
+		}
+		broken = nil
+		bad = append(bad, fmt.Sprintf("container %q ended with exit code %d while it was asked%s", p.container, c.Ending.Exit, in.lastWords(ctx)))
+	}
+	if broken == nil && len(bad) > 0 {
+		return verdict(strings.Join(bad, "; "))
+	}
+	return broken
+}
