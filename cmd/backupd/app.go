@@ -231,6 +231,9 @@ func (a *app) runner(src source) (*backup.Runner, error) {
 
 		AnyTarget: a.anyTarget(),
 	}
+	if starts, ok := src.(backup.Starts); ok {
+		r.Starts = starts
+	}
 	for _, t := range a.targets {
 		r.Targets[t.Name] = t
 	}

@@ -123,7 +123,8 @@ func newRecover(std streams) *cobra.Command {
 		Long: `Resume and start the containers that a backupd which was killed has left paused
 or stopped, together with the process that guards them. What a living backupd
 holds stays held, and what somebody has resumed, removed or replaced since is
-left alone, so it does no harm at any time.
+left alone, so it does no harm at any time. What a drill that was killed has left is
+removed.
 
 It runs by itself when the daemon starts, before each backup, and by the systemd
 units. With nothing to let go it does not ask the engine at all.`,
@@ -139,7 +140,7 @@ units. With nothing to let go it does not ask the engine at all.`,
 				_, printing := fmt.Fprintf(std.out, "container %s runs again\n", printable(name))
 				err = errors.Join(err, printing)
 			}
-			return err
+			return errors.Join(err, a.sweepDrills(c.Context()))
 		},
 	}
 }

@@ -55,6 +55,9 @@ be used while it runs.`,
 				return err
 			}
 			a.sweepHelpers(ctx, src)
+			if err := a.sweepDrills(ctx); err != nil {
+				a.log.Warn("what a killed drill has left could not all be removed", "err", err)
+			}
 			a.log.Info("daemon started", "version", version, "host", a.host, "state", a.cfg.StateDir)
 			defer a.log.Info("daemon stopped")
 			return daemon.New(daemon.Options{

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/backupd/backupd/internal/engine"
@@ -93,8 +94,10 @@ func oneLine(text string) string {
 	return strings.Join(lines, " | ")
 }
 
-// head keeps the beginning of what a command prints: what a checker finds first is what matters.
+// head keeps the beginning of what a command prints: what a checker finds first is what matters. A command that nobody waits for any more may
+// go on to print.
 type head struct {
+	mu   sync.Mutex
 	text []byte
 	cut  bool
 }
@@ -102,13 +105,25 @@ type head struct {
 const mostSaid = 2 << 10
 
 func (h *head) Write(p []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	room := mostSaid - len(h.text)
 	h.cut = h.cut || len(p) > room
 	h.text = append(h.text, p[:min(len(p), room)]...)
 	return len(p), nil
 }
 
+// lines are as they were printed.
+func (h *head) lines() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return strings.Split(string(h.text), "\n")
+}
+
+// String is all in one line.
 func (h *head) String() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	text := oneLine(string(h.text))
 	if h.cut {
 		text += " ..."

@@ -52,7 +52,7 @@ const (
 	mostProcesses  = 4096
 )
 
-// Request is one snapshot to try out. Who makes it shares the lock of its volume.
+// Request is one snapshot to try out.
 type Request struct {
 	Snapshot snapshot.Manifest
 	From     Source

@@ -73,17 +73,18 @@ func (p *play) await(ctx context.Context, in console, examiners []examiner) erro
 	began, unanswered := p.Now(), ""
 	for {
 		c, err := p.Engine.Container(ctx, in.id)
-		if err == nil && !c.Active() {
+		said := ""
+		switch {
+		case err != nil:
+		case !c.Active():
 			return p.ended(ctx, in, c)
+		default:
+			said, err = p.unwell(ctx, c, examiners, p.Now().Sub(began))
 		}
-		if err == nil {
-			unanswered, err = p.unwell(ctx, c, examiners, p.Now().Sub(began))
-		}
-		if err != nil && ctx.Err() == nil {
-			return err
-		}
-		if unanswered == "" && ctx.Err() == nil {
-			return nil
+		if ctx.Err() == nil { // else nothing of this can be believed
+			if unanswered = said; err != nil || said == "" {
+				return err
+			}
 		}
 		select {
 		case <-ctx.Done():

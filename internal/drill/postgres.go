@@ -65,8 +65,9 @@ func (p *postgres) address(ctx context.Context) (env []string, said string) {
 		"PGPASSWORD=" + value(p.in.env, "PGPASSWORD", "POSTGRES_PASSWORD", "POSTGRESQL_PASSWORD"),
 		"PGDATABASE=template1",
 		"PGCONNECT_TIMEOUT=5",
+		"PGOPTIONS=-c client_min_messages=warning",
 	}
-	lines := strings.Split(string(text.text), "\n")
+	lines := text.lines()
 	if err != nil || exit != 0 || len(lines) < 6 {
 		return nil, "it has not begun to listen"
 	}

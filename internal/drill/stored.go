@@ -2,6 +2,7 @@ package drill
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -16,10 +17,16 @@ import (
 type Stored struct {
 	*catalog.Catalog
 	Restore *restore.Runner
+	Locks   catalog.Locks
 }
 
 // ToVolume restores to an empty volume that there is.
 func (s Stored) ToVolume(ctx context.Context, m snapshot.Manifest, volume string) (bytes int64, err error) {
+	release, err := s.Locks.Hold(ctx, m.Volume) // for retention to leave it there
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, release()) }()
 	result, err := s.Restore.ToVolume(ctx, restore.Request{Snapshot: m, From: s.Catalog}, volume, nil)
 	return result.Report.Bytes, err
 }

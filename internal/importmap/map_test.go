@@ -28,11 +28,12 @@ test
 	testenv
 
 wire
-	cmd/backupd             access archive backup catalog config daemon discovery doctor durable engine engine/dir engine/docker folder gaps guard history ledger plan project quiesce remote restore retention seal snapshot spelling targets targets/local targets/rclone targets/s3 targets/sftp targets/webdav verify
+	cmd/backupd             access archive backup catalog config daemon discovery doctor drill durable engine engine/dir engine/docker folder gaps guard history ledger plan project quiesce remote restore retention seal snapshot spelling targets targets/local targets/rclone targets/s3 targets/sftp targets/webdav verify
 
 run
 	daemon                  backup engine gaps ledger plan schedule snapshot verify
 	doctor                  catalog engine ledger plan retention schedule seal snapshot targets
+	drill                   =restore archive catalog durable engine recognise snapshot
 	restore                 access archive catalog engine folder quiesce seal snapshot
 
 flow

@@ -1,0 +1,183 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/volume"
+
+	"github.com/backupd/backupd/internal/testenv"
+)
+
+// drilled is what drill tells of a volume.
+type drilled struct {
+	Volume    string
+	Snapshot  string
+	Failed    string
+	Proven    bool
+	Stored    bool
+	Error     string
+	Bytes     int64
+	RestoreMS int64 `json:"restore_ms"`
+	ReadyMS   int64 `json:"ready_ms"`
+	TookMS    int64 `json:"took_ms"`
+	Started   []string
+	Checks    []struct{ Of, Asked, Answer, Failed string }
+}
+
+// drill tries a volume's snapshot out, and is to end with the exit code.
+func (p *program) drill(code int, volume string, args ...string) drilled {
+	p.t.Helper()
+	var doc struct{ Drills []drilled }
+	e := p.run(code, append([]string{"drill", "--json", volume}, args...)...)
+	p.decode(e.out, &doc)
+	if len(doc.Drills) != 1 {
+		p.t.Fatalf("of one volume it tells %s", e.out)
+	}
+	return doc.Drills[0]
+}
+
+// wantNoDrills fails the test when anything of a drill is left in the engine.
+func wantNoDrills(t *testing.T, d *testenv.Docker) {
+	t.Helper()
+	if left := ofDrills(t, d); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+}
+
+// ofDrills are the containers and volumes that drills have made.
+func ofDrills(t *testing.T, d *testenv.Docker) (names []string) {
+	t.Helper()
+	const prefix = "backupd-drill-"
+	containers, err := d.API.ContainerList(t.Context(), container.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("name", prefix))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range containers {
+		names = append(names, c.Names...)
+	}
+	volumes, err := d.API.VolumeList(t.Context(), volume.ListOptions{Filters: filters.NewArgs(filters.Arg("name", prefix))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range volumes.Volumes {
+		names = append(names, v.Name)
+	}
+	return names
+}
+
+func TestADrillProvesADatabaseUnderLoad(t *testing.T) {
+	d := testenv.NewDocker(t)
+	p := newProgram(t, d)
+	data := d.Volume("data", enrolled(), nil)
+	db := newDatabase(t, d, "db", data)
+	stop := db.load()
+	p.backup(0, data)
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	came := p.drill(0, data)
+	if !came.Proven || !came.Stored || came.Failed != "" || came.Bytes == 0 || came.ReadyMS == 0 || len(came.Started) != 1 {
+		t.Errorf("it tells %+v", came)
+	}
+	wantChecks(t, came, "pg_amcheck --all", "psql -Atc select")
+	wantNoDrills(t, d)
+	wantRunning(t, d, db.id)
+	t.Attr("postgres_drill", fmt.Sprintf("restored in %d ms, ready after another %d ms, %d ms in all", came.RestoreMS, came.ReadyMS, came.TookMS))
+
+	// The container that wrote to it is not needed, and neither is what is around it.
+	d.Remove(db.id)
+	if came := p.drill(0, data); !came.Proven {
+		t.Errorf("without the container it tells %+v", came)
+	}
+}
+
+func wantChecks(t *testing.T, came drilled, asked ...string) {
+	t.Helper()
+	if len(came.Checks) != len(asked) {
+		t.Fatalf("it asked %+v, want %q", came.Checks, asked)
+	}
+	for i, c := range came.Checks {
+		if !strings.HasPrefix(c.Asked, asked[i]) || c.Failed != "" || c.Answer == "" {
+			t.Errorf("question %d: %+v, want %q answered", i+1, c, asked[i])
+		}
+	}
+}
+
+// spoilt is a database that was damaged behind its server's back before it was backed up.
+func TestADrillFindsWhatIsWrongWithADatabase(t *testing.T) {
+	const table = "pgbench_accounts"
+	for name, c := range map[string]struct {
+		spoil func(t *testing.T, file string)
+		says  []string
+	}{
+		"a file is gone": {
+			spoil: func(t *testing.T, file string) {
+				if err := os.Remove(file); err != nil {
+					t.Fatal(err)
+				}
+			},
+			says: []string{"pg_amcheck", table, "could not open file"},
+		},
+		"a byte of a row's header is flipped": {
+			// The first row of a page is its last, and ends some bytes before the page does; its header has where its data begins.
+			spoil: func(t *testing.T, file string) { flip(t, file, 8192-128+22) },
+			says:  []string{"pg_amcheck", table},
+		},
+		"the control file is overwritten": {
+			spoil: func(t *testing.T, file string) {
+				flip(t, filepath.Join(filepath.Dir(filepath.Dir(filepath.Dir(file))), "global/pg_control"), 20)
+			},
+			says: []string{"ended with exit code", "control file"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := testenv.NewDocker(t)
+			p := newProgram(t, d)
+			data := d.Volume("data", enrolled(), nil)
+			db := newDatabase(t, d, "db", data)
+			db.ask("checkpoint")
+			relative := db.ask("select pg_relation_filepath('" + table + "')")
+			timeout := 20
+			if err := d.API.ContainerStop(t.Context(), db.id, container.StopOptions{Timeout: &timeout}); err != nil {
+				t.Fatal(err)
+			}
+			c.spoil(t, filepath.Join(folder(t, d, data), relative))
+			p.backup(0, data)
+			came := p.drill(4, data)
+			for _, words := range c.says {
+				if !strings.Contains(came.Failed, words) {
+					t.Errorf("it does not say %q, but: %s", words, came.Failed)
+				}
+			}
+			t.Log(came.Failed)
+			if came.Proven || !came.Stored {
+				t.Errorf("it tells %+v", came)
+			}
+			wantNoDrills(t, d)
+		})
+	}
+}
+
+// flip turns all bits of one byte of a file over.
+func flip(t *testing.T, path string, at int64) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var one [1]byte
+	if _, err = f.ReadAt(one[:], at); err == nil {
+		one[0] ^= 0xff
+		_, err = f.WriteAt(one[:], at)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
