@@ -14,8 +14,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/backupd/backupd/internal/catalog"
 	"github.com/backupd/backupd/internal/config"
+	"github.com/backupd/backupd/internal/daemon"
 	"github.com/backupd/backupd/internal/drill"
+	"github.com/backupd/backupd/internal/plan"
 	"github.com/backupd/backupd/internal/snapshot"
 )
 
@@ -98,6 +101,8 @@ type driller struct {
 	source   source
 	runner   *drill.Runner
 	settings drill.Settings
+	enrolled []plan.Volume // whose labels are known
+	unseen   bool          // nobody watches
 }
 
 func (a *app) driller(src source, settings drill.Settings) (*driller, error) {
@@ -110,13 +115,48 @@ func (a *app) driller(src source, settings drill.Settings) (*driller, error) {
 	}}, nil
 }
 
+// unseenDriller tries out what the daemon has due, for which there is more time than somebody would wait; nil where nothing can be started.
+func (a *app) unseenDriller(src source) daemon.Driller {
+	const patience = 2 * time.Hour
+	d, err := a.driller(src, drill.Settings{Timeout: patience, Memory: drill.DefaultMemory})
+	if err != nil { // the source is no engine
+		return nil
+	}
+	d.unseen = true
+	return d
+}
+
+// bars show how far restoring is, where somebody waits for it.
+func (d *driller) bars() *bars {
+	if d.unseen {
+		return &bars{}
+	}
+	return newBars(d.std.err)
+}
+
+// Drill tries out the newest good snapshot of a volume, as its labels say.
+func (d *driller) Drill(ctx context.Context, v plan.Volume) (snapshot.Drill, error) {
+	chosen, err := d.choose(ctx, v.Name, catalog.When{}, "")
+	if err != nil {
+		return snapshot.Drill{}, err
+	}
+	row, err := d.try(ctx, chosen, labelled(d.settings, v))
+	return row.Drill, err
+}
+
+// labelled adds what a volume's labels say.
+func labelled(s drill.Settings, v plan.Volume) drill.Settings {
+	s.EnvFile, s.Exec = cmp.Or(s.EnvFile, v.DrillEnv.Value), v.DrillExec.Value
+	return s
+}
+
 // drills is the folder of the journals of drills.
 func (a *app) drills() string { return filepath.Join(a.cfg.StateDir, "drills") }
 
 // try tries out one snapshot, and stores the verdict where the snapshot is from.
 func (d *driller) try(ctx context.Context, chosen stored, settings drill.Settings) (drillRow, error) {
 	from := drill.Stored{Catalog: chosen.target.Catalog, Restore: d.restorer(d.source), Locks: d.locks}
-	bars := newBars(d.std.err)
+	bars := d.bars()
 	from.Restore.Progress = func(written, expected int64) { bars.update(chosen.Volume, written, expected) }
 	d.runner.Progress = func(step string) {
 		bars.done()
@@ -152,6 +192,11 @@ func (a *app) drillAll(ctx context.Context, args []string, f drillFlags) error {
 	d, err := a.driller(src, settings)
 	if err != nil {
 		return err
+	}
+	if a.scope.host == "" || a.scope.host == a.host { // whose labels they are
+		if d.enrolled, err = a.finder(src).Volumes(ctx); err != nil {
+			return err
+		}
 	}
 	rows, err := a.drillEach(ctx, d, args, f)
 	if f.asJSON {
@@ -208,7 +253,11 @@ func (a *app) drillOne(ctx context.Context, d *driller, arg string, f drillFlags
 	}
 	fmt.Fprintf(a.std.err, "trying out %s of volume %s, taken %s (%s), from %s\n", chosen.ID, a.volumeName(chosen.Host, chosen.Volume),
 		ago(chosen.Taken, a.now()), size(chosen.Contents.Bytes), chosen.target.Name)
-	return d.try(ctx, chosen, d.settings)
+	settings := d.settings
+	if i := slices.IndexFunc(d.enrolled, func(v plan.Volume) bool { return v.Name == volume }); i >= 0 {
+		settings = labelled(settings, d.enrolled[i])
+	}
+	return d.try(ctx, chosen, settings)
 }
 
 // printDrilled tells of one drill in words.

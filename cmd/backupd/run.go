@@ -63,6 +63,7 @@ be used while it runs.`,
 			return daemon.New(daemon.Options{
 				Finder: a.finder(src), Watcher: src, Runner: runner, Filler: a.filler(a.log), Verifier: a.verifier(), Ledger: a.ledger, Host: a.host,
 				Zone: time.Local, Parallel: a.cfg.Parallel, Now: a.now, Log: a.log, AnyTarget: a.anyTarget(), Verify: a.cfg.Verify.Spec,
+				Driller: a.unseenDriller(src),
 			}).Run(ctx)
 		}),
 	}
