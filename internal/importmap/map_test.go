@@ -28,7 +28,7 @@ test
 	testenv
 
 wire
-	cmd/backupd             access archive backup catalog config daemon discovery doctor drill durable engine engine/dir engine/docker folder gaps guard history ledger plan project quiesce remote restore retention seal snapshot spelling targets targets/local targets/rclone targets/s3 targets/sftp targets/webdav verify
+	cmd/backupd             access archive audit backup catalog config daemon discovery doctor drill durable engine engine/dir engine/docker folder gaps guard history ledger plan project quiesce remote restore retention seal snapshot spelling targets targets/local targets/rclone targets/s3 targets/sftp targets/webdav verify
 
 run
 	daemon                  backup engine gaps ledger plan schedule snapshot verify
@@ -37,6 +37,7 @@ run
 	restore                 access archive catalog engine folder quiesce seal snapshot
 
 flow
+	audit                   catalog retention snapshot
 	backup                  access archive catalog engine folder plan quiesce recognise retention seal snapshot spool suspicion
 	discovery               engine ledger plan
 	gaps                    =backup catalog plan snapshot

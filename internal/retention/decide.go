@@ -126,7 +126,7 @@ func (j *judge) judgeGood(s Snapshot) (keep []string) {
 		}
 	}
 	if j.newest.Sub(s.Taken) < j.policy.Within {
-		keep = append(keep, "within "+formatPeriod(j.policy.Within)+" of the newest good")
+		keep = append(keep, "within "+FormatPeriod(j.policy.Within)+" of the newest good")
 	}
 	return keep
 }

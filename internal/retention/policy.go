@@ -81,8 +81,10 @@ func (p *Policy) set(name, value, rule string) (err error) {
 		return nil
 	}
 	if name == "within" {
-		p.Within, err = parsePeriod(value)
-		return err
+		if p.Within, err = ParsePeriod(value); err != nil {
+			return fmt.Errorf(`%q: %w ("all" alone keeps everything)`, rule, err)
+		}
+		return nil
 	}
 	names := []string{}
 	for _, c := range p.counts() {
@@ -108,20 +110,21 @@ const day = 24 * time.Hour
 // maxPeriod is well within what a time.Duration can hold, and longer than anything is kept.
 const maxPeriod = 200 * 365 * day
 
-func parsePeriod(text string) (time.Duration, error) {
+// ParsePeriod reads a period such as 48h, 30d, 6w, 1y or 1d12h. Its days have 24 hours, and its years 365 days.
+func ParsePeriod(text string) (time.Duration, error) {
 	units := map[byte]time.Duration{'y': 365 * day, 'w': 7 * day, 'd': day, 'h': time.Hour, 'm': time.Minute}
 	if !regexp.MustCompile(`^(?:[0-9]{1,9}[ywdhm])+$`).MatchString(text) {
-		return 0, fmt.Errorf(`"within=%s": want a period such as 48h, 30d, 6w or 1y (m is minutes)`, text)
+		return 0, errors.New("want a period such as 48h, 30d, 6w or 1y (m is minutes)")
 	}
 	var period time.Duration
 	for _, part := range regexp.MustCompile(`[0-9]+[ywdhm]`).FindAllString(text, -1) {
 		n, err := strconv.ParseInt(part[:len(part)-1], 10, 64)
 		if err != nil {
-			return 0, fmt.Errorf(`"within=%s": %w`, text, err)
+			return 0, err
 		}
 		unit := units[part[len(part)-1]]
 		if time.Duration(n) > (maxPeriod-period)/unit {
-			return 0, fmt.Errorf(`"within=%s" is longer than 200y: say "all" alone to keep everything`, text)
+			return 0, errors.New("it is longer than 200y")
 		}
 		period += time.Duration(n) * unit
 	}
@@ -140,13 +143,14 @@ func (p Policy) String() string {
 		}
 	}
 	if p.Within > 0 {
-		rules = append(rules, "within="+formatPeriod(p.Within))
+		rules = append(rules, "within="+FormatPeriod(p.Within))
 	}
 	return strings.Join(rules, " ")
 }
 
 // formatPeriod writes whole minutes, in the largest unit that says them exactly: 48h is 2d, and 36h stays 36h.
-func formatPeriod(period time.Duration) string {
+// FormatPeriod gives a period of whole minutes as ParsePeriod reads it.
+func FormatPeriod(period time.Duration) string {
 	switch {
 	case period%day == 0:
 		return fmt.Sprintf("%dd", period/day)
