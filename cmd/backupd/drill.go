@@ -153,7 +153,7 @@ func labelled(s drill.Settings, v plan.Volume) drill.Settings {
 // drills is the folder of the journals of drills.
 func (a *app) drills() string { return filepath.Join(a.cfg.StateDir, "drills") }
 
-// try tries out one snapshot, and stores the verdict where the snapshot is from.
+// try tries out one snapshot, and stores the verdict.
 func (d *driller) try(ctx context.Context, chosen stored, settings drill.Settings) (drillRow, error) {
 	from := drill.Stored{Catalog: chosen.target.Catalog, Restore: d.restorer(d.source), Locks: d.locks}
 	bars := d.bars()
@@ -173,9 +173,8 @@ func (d *driller) try(ctx context.Context, chosen stored, settings drill.Setting
 	if chosen.Host != d.host { // which alone writes beside its snapshots
 		return row, nil
 	}
-	if err = chosen.target.Catalog.PutDrill(ctx, came); err == nil {
-		row.Stored = true
-	}
+	err = d.recordDrill(ctx, chosen.target, came)
+	row.Stored = err == nil
 	return row, err
 }
 

@@ -4,13 +4,34 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/backupd/backupd/internal/backup"
 	"github.com/backupd/backupd/internal/seal"
 	"github.com/backupd/backupd/internal/snapshot"
 )
+
+// recordDrill stores what came of a drill beside every copy of the snapshot, as all are of the same bytes; what failed for the copy that was
+// restored is stored beside that alone. Where that copy lies it has to be stored; what another target missed is told.
+func (a *app) recordDrill(ctx context.Context, from backup.Target, d snapshot.Drill) error {
+	return a.underLock(ctx, func() error {
+		if err := from.Catalog.PutDrill(ctx, d); err != nil {
+			return fmt.Errorf("target %s: %w", from.Name, err)
+		}
+		for _, t := range a.targets {
+			if t.Name == from.Name || d.OfCopy() {
+				continue
+			}
+			if err := t.Catalog.PutDrill(ctx, d); err != nil && !errors.Is(err, fs.ErrNotExist) { // else it has no copy
+				a.log.Warn("a target missed what came of a drill", "volume", d.Volume, "snapshot", d.ID, "target", t.Name, "err", err)
+			}
+		}
+		return nil
+	}, d.Volume)
+}
 
 // proofs is what drills have shown of one volume.
 type proofs struct {
