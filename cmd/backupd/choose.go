@@ -31,7 +31,8 @@ func (a *app) restoreAsking(ctx context.Context, d *dialogue, f restoreFlags) er
 	if len(all) == 0 {
 		return a.noSnapshots(nil)
 	}
-	fmt.Fprint(a.std.err, "Answer by a number, or by what it stands for. Nothing is written before you say yes; q ends it.\n\n")
+	fmt.Fprint(a.std.err, "Answer by a number, or by what it stands for. Nothing is written before you say yes; q ends it.\n"+
+		"(All volumes of a compose project at once: backupd restore --project NAME)\n\n")
 	volume, err := a.askVolume(ctx, d, all)
 	if err != nil {
 		return err
@@ -152,9 +153,18 @@ func (a *app) printChoices(snapshots [][]stored) error {
 			rows = append(rows, row(s))
 		}
 		s := copies[0]
-		t.row(strconv.Itoa(i+1), string(s.ID), age(s.Taken, a.now()), short(s.Contents.Bytes), gradedCopies(rows), places(rows), doubt(firstGood(copies)))
+		t.row(strconv.Itoa(i+1), string(s.ID), age(s.Taken, a.now()), short(s.Contents.Bytes), gradedCopies(rows), places(rows), a.remark(firstGood(copies)))
 	}
 	return t.flush()
+}
+
+// remark is what there is to say about a snapshot.
+func (a *app) remark(s stored) string {
+	word := doubt(s)
+	if at := s.Proven().At; word == "" && !at.IsZero() {
+		word = "a drill restored it " + ago(at, a.now())
+	}
+	return word
 }
 
 // doubt says why a snapshot does not count.
@@ -164,6 +174,8 @@ func doubt(s stored) string {
 		return "DAMAGED: " + s.Proof.Damaged
 	case s.Suspect != "":
 		return "SUSPECT: " + s.Suspect
+	case s.DrillFailed():
+		return "FAILED its drill: it was not found to be restorable"
 	case !s.Good():
 		return "does not count: data may have moved while it was read"
 	}

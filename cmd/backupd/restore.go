@@ -117,6 +117,7 @@ nothing is overwritten before that.`,
 	fl.BoolVar(&f.asJSON, "json", false, "with --dry-run: print one JSON document")
 	addHost(c)
 	completeFlag(c, std, "project", projectNames)
+	completeFlag(c, std, "from", targetNames)
 	return c
 }
 

@@ -60,11 +60,8 @@ all did.`,
 	c.Flags().BoolVar(&f.anyOwner, "any-owner", false, "also what another backupd has made under this host's name")
 	c.Flags().BoolVar(&f.dryRun, "dry-run", false, "show what would be copied, and copy nothing")
 	c.Flags().BoolVar(&f.asJSON, "json", false, "print one JSON document")
-	for _, flag := range []string{"from", "to"} {
-		if err := c.RegisterFlagCompletionFunc(flag, complete(std, targetNames, 0)); err != nil {
-			panic(err) // no such flag
-		}
-	}
+	completeFlag(c, std, "from", targetNames)
+	completeFlag(c, std, "to", targetNames)
 	return c
 }
 
