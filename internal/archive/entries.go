@@ -20,7 +20,8 @@ func (r *Reader) Entries(ctx context.Context, under string) iter.Seq2[Indexed, e
 			yield(Indexed{}, err)
 			return
 		}
-		for e, err := range r.walk(ctx, r.blocksOf(name, true)) {
+		from, to := r.blocksOf(name, true)
+		for e, err := range r.walk(ctx, from, to) {
 			if err != nil {
 				yield(Indexed{}, fmt.Errorf("list %q: %w", name, err))
 				return
@@ -59,22 +60,6 @@ func (r *Reader) Stat(ctx context.Context, name string) (Indexed, error) {
 	return *e, nil
 }
 
-// find gives the entry of this very path.
-func (r *Reader) find(ctx context.Context, name string) (*Indexed, error) {
-	for e, err := range r.walk(ctx, r.blocksOf(name, false)) {
-		if err != nil {
-			return nil, err
-		}
-		switch c := ComparePaths(e.Path, name); {
-		case c == 0:
-			return e, nil
-		case c > 0:
-			return nil, fs.ErrNotExist
-		}
-	}
-	return nil, fs.ErrNotExist
-}
-
 // lookup is the path that somebody means.
 func lookup(name string) (string, error) {
 	clean := path.Clean(name)
@@ -89,32 +74,38 @@ func below(name, p string) bool {
 	return name == "." || p == name || strings.HasPrefix(p, name) && p[len(name)] == '/'
 }
 
-// blocksOf gives the blocks that may have a path, and if wanted those that may have anything below it.
-func (r *Reader) blocksOf(name string, descend bool) []*blockInfo {
+// blocksOf gives the blocks, by their numbers from and up to, that may have a path, and if wanted those that may have anything below it.
+func (r *Reader) blocksOf(name string, descend bool) (from, to int) {
 	all := r.entryBlocks
 	// First keys may be cut, and then say only that the first path is not less. So the search begins one block early, unless
 	// a key is the very path.
 	cut := name[:min(len(name), maxKey)]
-	from := sort.Search(len(all), func(i int) bool { return ComparePaths(string(all[i].Path), cut) >= 0 })
+	from = sort.Search(len(all), func(i int) bool { return ComparePaths(string(all[i].Path), cut) >= 0 })
 	if from == len(all) || len(name) >= maxKey || string(all[from].Path) != name {
 		from = max(from-1, 0)
 	}
-	to := sort.Search(len(all), func(i int) bool {
+	to = sort.Search(len(all), func(i int) bool {
 		key := string(all[i].Path)
 		return ComparePaths(key, cut) > 0 && !(descend && below(name, key))
 	})
-	return all[from:max(from, to)]
+	return from, max(from, to)
 }
 
 // walk gives the entries of blocks that follow one another.
-func (r *Reader) walk(ctx context.Context, all []*blockInfo) iter.Seq2[*Indexed, error] {
+func (r *Reader) walk(ctx context.Context, from, to int) iter.Seq2[*Indexed, error] {
 	return func(yield func(*Indexed, error) bool) {
-		last := ""
-		for b, got := range r.own.blocks(ctx, all) {
+		last, number := "", from
+		for b, got := range r.own.blocks(ctx, r.entryBlocks[from:to]) {
 			err := got.err
 			if err == nil {
-				last, err = r.parseEntries(b, got.records, last, func(e *Indexed) bool { return yield(e, nil) })
+				record := 0
+				last, err = r.parseEntries(b, got.records, last, func(e *Indexed) bool {
+					e.position = Position{number, record}
+					record++
+					return yield(e, nil)
+				})
 			}
+			number++
 			if errors.Is(err, errEnough) {
 				return
 			}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"sort"
+	"unsafe"
 )
 
 // frame is a data frame and where it lies.
@@ -39,15 +40,16 @@ func (o *origin) framesFrom(ctx context.Context, at int64) iter.Seq2[frame, erro
 	}
 }
 
-// load gives the frames of one block. The one that was loaded last is at hand.
+// load gives the frames of one block.
 func (o *origin) load(ctx context.Context, i int) ([]frame, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	key := cacheKey{o.trailer.digest, frameSection, int64(i)}
+	return through(ctx, o.cache, key, weighFrames, func() ([]frame, error) { return o.fetchFrames(ctx, i) })
+}
+
+func weighFrames(all []frame) int64 { return int64(len(all)) * int64(unsafe.Sizeof(frame{})) }
+
+func (o *origin) fetchFrames(ctx context.Context, i int) (all []frame, err error) {
 	b := o.frameBlocks[i]
-	if o.loaded == b {
-		return o.frames, nil
-	}
-	var all []frame
 	for _, got := range o.blocks(ctx, o.frameBlocks[i:i+1]) {
 		if got.err != nil {
 			return nil, got.err
@@ -56,12 +58,10 @@ func (o *origin) load(ctx context.Context, i int) ([]frame, error) {
 		if i+1 < len(o.frameBlocks) {
 			at, place = o.frameBlocks[i+1].At, o.frameBlocks[i+1].Stored
 		}
-		var err error
 		if all, err = parseFrames(o.codec, b, got.records, at, place); err != nil {
 			return nil, err
 		}
 	}
-	o.loaded, o.frames = b, all
 	return all, nil
 }
 

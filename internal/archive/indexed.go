@@ -19,7 +19,18 @@ type Indexed struct {
 	Resized      bool   // it shrank or grew while it was read, and was filled up with zeros or cut
 	from, header int64  // where in the tar its member begins, and how much goes before its data
 	stored       int64  // bytes of its data in the tar: other than Size if it is sparse
+
+	position Position
 }
+
+// Position is where the record of an entry stands in the index of its archive: the number of the block and, in that, its own.
+type Position struct{ Block, Record int }
+
+// Position is where the entry's own record stands: of a hard link that was followed, that of what it links to.
+func (e *Indexed) Position() Position { return e.position }
+
+// Stored is how many bytes of data the archive has of a file, without what is a hole.
+func (e *Indexed) Stored() int64 { return e.stored }
 
 // end is where its data end in the tar.
 func (e *Indexed) end() int64 { return e.from + e.header + e.stored }

@@ -9,7 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"iter"
-	"sync"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -72,16 +71,14 @@ type origin struct {
 	directory *directory
 	tail      []byte // the last bytes of the archive
 
-	frameBlocks []*blockInfo
+	cache *Cache
 
-	mu     sync.Mutex // of the frames of the block that was asked for last
-	loaded *blockInfo
-	frames []frame
+	frameBlocks []*blockInfo
 }
 
 // openOrigin reads an archive's trailer and directory: with one request, unless the directory is long.
-func openOrigin(ctx context.Context, src Source, size int64, c codec, d *zstd.Decoder) (*origin, error) {
-	o := &origin{source: src.blamed(), size: size, codec: c, decoder: d}
+func openOrigin(ctx context.Context, src Source, size int64, c codec, d *zstd.Decoder, cache *Cache) (*origin, error) {
+	o := &origin{source: src.blamed(), size: size, codec: c, decoder: d, cache: cache}
 	n := tailSize(size)
 	if n < trailerSize {
 		return nil, fmt.Errorf("read trailer: an archive of %d bytes: %w", size, io.ErrUnexpectedEOF)

@@ -19,6 +19,9 @@ type Lean struct {
 type ReaderOptions struct {
 	Workers int // that decompress at the same time; 0 is one per processor, up to eight
 
+	// Cache keeps what was read, for what is read again; nil for one of the reader's own, which holds little beside the last part of an index.
+	Cache *Cache
+
 	// Archive finds an archive that this one leans on. It may be nil when there is none. It is called when the first of its
 	// data are wanted, once.
 	Archive func(ctx context.Context, l Lean) (Source, error)
@@ -37,6 +40,9 @@ type Reader struct {
 	others map[int]*origin // those that were wanted so far
 }
 
+// ownCache is the bytes of a reader's own cache.
+const ownCache = 1 << 20
+
 // Open reads the end of an archive of so many bytes. An archive that is cut off, or that was made without an index, is an error.
 func Open(ctx context.Context, src Source, size int64, o ReaderOptions) (*Reader, error) {
 	c, err := newCodec()
@@ -48,7 +54,10 @@ func Open(ctx context.Context, src Source, size int64, o ReaderOptions) (*Reader
 	if err != nil {
 		return nil, err
 	}
-	own, err := openOrigin(ctx, src, size, c, d)
+	if o.Cache == nil {
+		o.Cache = NewCache(ownCache)
+	}
+	own, err := openOrigin(ctx, src, size, c, d, o.Cache)
 	if err != nil {
 		d.Close()
 		return nil, fmt.Errorf("open archive: %w", damaged(err))
@@ -109,7 +118,7 @@ func (r *Reader) openLean(ctx context.Context, l lean) (*origin, error) {
 	if err != nil {
 		return nil, err
 	}
-	o, err := openOrigin(ctx, src, l.Size, r.own.codec, r.decoder)
+	o, err := openOrigin(ctx, src, l.Size, r.own.codec, r.decoder, r.o.Cache)
 	if err != nil {
 		return nil, err
 	}

@@ -160,6 +160,16 @@ func (s *salvage) header(e *Indexed) (*member, error) {
 	if s.hits(from, s.t.plain.at) {
 		return nil, nil
 	}
+	m, err := e.parseHeader(blocks)
+	if err != nil {
+		return nil, err
+	}
+	s.t.left, s.t.pad = m.stored, padding(m.stored)
+	return m, nil
+}
+
+// parseHeader reads the blocks before the entry's data.
+func (e *Indexed) parseHeader(blocks []byte) (*member, error) {
 	nothing := newLine(0)
 	nothing.close()
 	alone := tarReader{plain: plainReader{line: nothing, rest: blocks}}
@@ -170,7 +180,6 @@ func (s *salvage) header(e *Indexed) (*member, error) {
 	if err != nil {
 		return nil, fmt.Errorf("entry %q: %w", e.Path, err)
 	}
-	s.t.left, s.t.pad = m.stored, padding(m.stored)
 	return m, nil
 }
 
