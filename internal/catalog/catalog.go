@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/backupd/backupd/internal/archive"
 	"github.com/backupd/backupd/internal/seal"
 	"github.com/backupd/backupd/internal/snapshot"
 	"github.com/backupd/backupd/internal/targets"
@@ -31,6 +32,7 @@ type Catalog struct {
 	found Found
 
 	opened func(m snapshot.Manifest) // nil for nobody to tell
+	parts  *archive.Cache            // of archives that are opened; nil for one of each
 }
 
 // New gives the catalog of a host. The cache, if not nil, is the catalog's own: it belongs to this one store.
@@ -49,6 +51,13 @@ func (c *Catalog) WithKeys(keys *seal.Keys) *Catalog {
 func (c *Catalog) WithOpened(opened func(m snapshot.Manifest)) *Catalog {
 	with := *c
 	with.opened = opened
+	return &with
+}
+
+// WithParts gives the same catalog, whose archives are read through a cache that they share.
+func (c *Catalog) WithParts(parts *archive.Cache) *Catalog {
+	with := *c
+	with.parts = parts
 	return &with
 }
 

@@ -34,6 +34,7 @@ func (c *Catalog) open(ctx context.Context, m snapshot.Manifest) (*archive.Reade
 		return nil, err
 	}
 	return archive.Open(ctx, source, size, archive.ReaderOptions{
+		Cache: c.parts,
 		Archive: func(ctx context.Context, l archive.Lean) (archive.Source, error) {
 			i := slices.IndexFunc(m.Archives, func(a snapshot.Archive) bool { return string(a.ID) == l.Name })
 			if i < 0 {

@@ -35,6 +35,7 @@ run
 	doctor                  catalog engine ledger plan retention schedule seal snapshot targets
 	drill                   =restore archive catalog durable engine recognise snapshot
 	restore                 access archive catalog engine folder quiesce seal snapshot
+	mount                   archive seal snapshot
 
 flow
 	audit                   catalog retention snapshot
