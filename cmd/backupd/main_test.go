@@ -28,6 +28,12 @@ func TestStoriesOfTheSuperuser(t *testing.T) {
 	tell(t, "testdata/root", nil)
 }
 
+// TestStoriesOfFUSE mount snapshots.
+func TestStoriesOfFUSE(t *testing.T) {
+	testenv.FUSE(t)
+	tell(t, "testdata/fuse", nil)
+}
+
 // TestStoriesOfS3 have a server at $ENDPOINT, with a bucket "bucket", and one "locking" that can lock objects; what it stores lies in
 // $SERVER_DIR.
 func TestStoriesOfS3(t *testing.T) {

@@ -28,7 +28,7 @@ test
 	testenv
 
 wire
-	cmd/backupd             access archive audit backup catalog config daemon discovery doctor drill durable engine engine/dir engine/docker folder gaps guard history ledger plan project quiesce remote restore retention seal snapshot spelling targets targets/local targets/rclone targets/s3 targets/sftp targets/webdav verify
+	cmd/backupd             access archive audit backup catalog config daemon discovery doctor drill durable engine engine/dir engine/docker folder gaps guard history ledger mount plan project quiesce remote restore retention seal snapshot spelling targets targets/local targets/rclone targets/s3 targets/sftp targets/webdav verify
 
 run
 	daemon                  backup engine gaps ledger plan schedule snapshot verify
@@ -89,6 +89,7 @@ var doors = map[string][]string{
 	"github.com/docker/docker/":            {"engine/docker", "testenv"},
 	"github.com/docker/go-connections/":    {"engine/docker"},
 	"github.com/google/renameio/":          {"durable"},
+	"github.com/hanwen/go-fuse/":           {"mount"},
 	"github.com/kelseyhightower/envconfig": {"config"},
 	"github.com/klauspost/compress/":       {"archive"},
 	"github.com/lmittmann/tint":            {"cmd/backupd"},

@@ -10,8 +10,11 @@ import (
 	"github.com/backupd/backupd/internal/archive"
 )
 
-// forLong is for how long the kernel believes what does not change.
-const forLong = time.Hour
+// For how long the kernel believes what it was told: what does not change, and what may be gone or other at any time.
+const (
+	forLong = time.Hour
+	forNow  = time.Second
+)
 
 const blockSize = 4096
 
@@ -44,8 +47,8 @@ func (f *filesystem) entry(in nodeID, e *archive.Indexed, out *fuse.EntryOut) er
 // nodeEntry fills in what is told of a folder above snapshots, or of the symlink to the latest.
 func (f *filesystem) nodeEntry(n *node, out *fuse.EntryOut) {
 	out.NodeId = uint64(n.id)
-	out.SetEntryTimeout(refresh)
-	out.SetAttrTimeout(refresh)
+	out.SetEntryTimeout(forNow)
+	out.SetAttrTimeout(forNow)
 	out.Attr = fuse.Attr{Ino: uint64(n.id), Mode: n.mode(), Nlink: 1, Owner: f.owner, Size: uint64(len(n.link)), Blksize: blockSize}
 	out.SetTimes(&n.newest, &n.newest, &n.newest)
 }
@@ -62,6 +65,6 @@ func (f *filesystem) snapshotEntry(ctx context.Context, n *node, out *fuse.Entry
 		out.Mode = unix.S_IFDIR
 		return nil
 	}
-	out.SetEntryTimeout(refresh) // after which it may be gone
+	out.SetEntryTimeout(forNow)
 	return nil
 }

@@ -58,7 +58,7 @@ const refresh = 10 * time.Second
 // Run shows snapshots at a folder, which has to be there and empty, until ctx ends or it is unmounted by others, which is no error. When ctx ends
 // while files are in use, it takes the folder away at once, and goes on until the last of them is closed.
 func Run(ctx context.Context, dir string, source Source, o Options) error {
-	if err := checkPlace(dir); err != nil {
+	if err := CheckPlace(dir); err != nil {
 		return err
 	}
 	if err := checkMeans(); err != nil {

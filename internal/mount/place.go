@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// checkPlace tells whether snapshots can be shown at a folder, and what to do if not.
-func checkPlace(dir string) error {
+// CheckPlace tells whether snapshots can be shown at a folder, and what to do if not.
+func CheckPlace(dir string) error {
 	st, err := os.Stat(dir)
 	switch {
 	case errors.Is(err, unix.ENOTCONN):
