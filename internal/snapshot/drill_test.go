@@ -134,3 +134,29 @@ func TestOtherWordsLeaveTheVerdict(t *testing.T) {
 		t.Error("words have made a failure of a proof")
 	}
 }
+
+func FuzzDecodeDrill(f *testing.F) {
+	data, err := drill().Encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		d, err := snapshot.DecodeDrill(data, drill().Ref(), drill().Trial())
+		if err == nil && (d.Ref() != drill().Ref() || !d.Proven() || d.Trial() != drill().Trial()) {
+			t.Errorf("believed %+v", d)
+		}
+	})
+}
+
+func FuzzParseKey(f *testing.F) {
+	for _, kind := range append(snapshot.ArchiveKinds(), snapshot.ManifestKind, snapshot.PinKind, drill().Trial().Kind()) {
+		f.Add(drill().Ref().Key(kind))
+	}
+	f.Fuzz(func(t *testing.T, key string) {
+		ref, kind, err := snapshot.ParseKey(key)
+		if err == nil && ref.Key(kind) != key {
+			t.Errorf("%q became %+v %q, which lies at %q", key, ref, kind, ref.Key(kind))
+		}
+	})
+}
