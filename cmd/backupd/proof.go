@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/backupd/backupd/internal/backup"
+	"github.com/backupd/backupd/internal/ledger"
 	"github.com/backupd/backupd/internal/seal"
 	"github.com/backupd/backupd/internal/snapshot"
 )
@@ -29,8 +30,23 @@ func (a *app) recordDrill(ctx context.Context, from backup.Target, d snapshot.Dr
 				a.log.Warn("a target missed what came of a drill", "volume", d.Volume, "snapshot", d.ID, "target", t.Name, "err", err)
 			}
 		}
+		a.settled(d.Volume)
 		return nil
 	}, d.Volume)
+}
+
+// settled has it forgotten why an earlier drill of the daemon's came to no verdict.
+func (a *app) settled(volume string) {
+	if a.ledger.View().Volumes[volume].Drills.Error == "" {
+		return
+	}
+	err := a.ledger.Update(func(s *ledger.State) error {
+		s.DrillEnded(volume, a.now(), nil)
+		return nil
+	})
+	if err != nil {
+		a.log.Warn("what came of a drill is stored, and cannot be remembered here", "volume", volume, "err", err)
+	}
 }
 
 // proofs is what drills have shown of one volume.

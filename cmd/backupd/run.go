@@ -27,8 +27,8 @@ schedule, until a signal ends it.
 A run that was missed while the daemon was down is made up once; one that failed
 is tried again a few times, with growing pauses. A target that missed a snapshot
 which another one has is filled from that; nothing is read again. What is stored
-is read back and checked on a schedule of its own (BACKUPD_VERIFY), beside and
-after backups. The first SIGTERM or Ctrl-C lets go of containers and abandons uploads cleanly; a second ends at once.
+is read back and checked on a schedule of its own (BACKUPD_VERIFY), and tried out
+on another one (BACKUPD_DRILL, backupd.drill), beside and after backups. The first SIGTERM or Ctrl-C lets go of containers and abandons uploads cleanly; a second ends at once.
 
 There is one daemon for a state directory (BACKUPD_STATE_DIR). Other commands may
 be used while it runs.`,

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -103,5 +104,37 @@ func drilling(t *testing.T, p *program, until func()) {
 	daemon.signal(syscall.SIGTERM)
 	if e := daemon.waitFor(bounded); e.code != 0 {
 		t.Errorf("the daemon ended with exit code %d", e.code)
+	}
+}
+
+// What keeps a snapshot from being tried out says nothing about it, is told, and is forgotten once it was.
+func TestADrillWithoutVerdictIsNoFailure(t *testing.T) {
+	d := testenv.NewDocker(t)
+	p := newProgram(t, d).with("BACKUPD_SCHEDULE", "@yearly").with("BACKUPD_DRILL", "*/2 * * * * *")
+	env := filepath.Join(t.TempDir(), "app.env")
+	data := d.Volume("data", enrolled(), nil)
+	put(t, d, data, "state", "well")
+	id := d.Run(testenv.Container{
+		Name:       "app",
+		Config:     container.Config{Image: d.ShellImage(), Env: []string{"MODE=fast"}, Labels: map[string]string{"backupd.drill.env-file": env}},
+		HostConfig: container.HostConfig{Binds: []string{data + ":/data"}},
+	})
+	p.backup(0, data)
+	d.Remove(id) // and the value of MODE with it
+	drilling(t, p, func() {
+		eventually(t, "the reason is told", func() bool { return strings.Contains(p.run(0, "volumes").out, "without verdict: ") })
+	})
+	if s := p.proofs(data)[0]; s.Proven != "" || s.DrillFailed != "" || !s.Good {
+		t.Errorf("without a verdict it is %+v", s)
+	}
+	if e := p.run(0, "doctor"); !strings.Contains(e.out, "came to no verdict") {
+		t.Errorf("doctor says:\n%s", e.out)
+	}
+	must(t, os.WriteFile(env, []byte("MODE=fast\n"), 0o600))
+	if came := p.drill(0, data); !came.Proven || !came.Stored {
+		t.Errorf("it tells %+v", came)
+	}
+	if out := p.run(0, "volumes").out; strings.Contains(out, "without verdict") || !strings.Contains(out, "next drill") {
+		t.Errorf("volumes says:\n%s", out)
 	}
 }
