@@ -233,7 +233,7 @@ func (a *app) askTarget(ctx context.Context, d *dialogue, chosen stored, f *rest
 	}
 	req := request(chosen, *f)
 	assumed := chosen.Volume
-	if there, err := a.restorer(src).Look(ctx, req, assumed); err != nil || there == restore.Filled {
+	if there, err := a.restorer(src).Look(ctx, req, assumed); err != nil || there == restore.Filled || there == restore.InMemory {
 		assumed = ""
 	}
 	f.toVolume, err = askUntil(ctx, d, "Name of the volume", assumed, func(name string) (string, error) {
@@ -241,8 +241,11 @@ func (a *app) askTarget(ctx context.Context, d *dialogue, chosen stored, f *rest
 			return "", errors.New("type a name")
 		}
 		there, err := a.restorer(src).Look(ctx, req, name)
-		if there == restore.Filled {
+		switch there {
+		case restore.Filled:
 			err = errors.Join(err, fmt.Errorf("volume %q is %w", name, restore.ErrNotEmpty))
+		case restore.InMemory:
+			err = errors.Join(err, fmt.Errorf("volume %q lies in memory: start what uses it, and restore it in place", name))
 		}
 		return name, err
 	})

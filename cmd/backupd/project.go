@@ -191,11 +191,14 @@ func (a *app) tellMembers(name string, members []member) error {
 	}
 	t := newTable(a.std.out, "VOLUME", "SNAPSHOT", "TAKEN", "SIZE", "GRADE", "FROM", "TO")
 	for _, m := range members {
-		to := map[restore.Place]string{restore.Absent: "a new volume", restore.Empty: "the empty volume", restore.Filled: "nothing, as it is not empty"}
+		to := map[restore.Place]string{restore.Absent: "a new volume", restore.Empty: "the empty volume", restore.Filled: "nothing, as it is not empty", restore.InMemory: "nothing, as it lies in memory"}
 		t.row(m.Volume, string(m.ID), moment(m.Taken), short(m.Contents.Bytes), graded(m.Manifest), m.target.Name, to[m.there])
 	}
 	err := t.flush()
 	for _, m := range members {
+		if m.there == restore.InMemory {
+			fmt.Fprintf(a.std.err, "volume %s is empty whenever nothing runs on it: once its containers run, restore %[1]s@%s --in-place\n", printable(m.Volume), m.ID)
+		}
 		if m.newest.After(m.Taken) {
 			fmt.Fprintf(a.std.err, "volume %s has a newer snapshot, of %s, which does not go with the others\n", printable(m.Volume), moment(m.newest))
 		}
@@ -213,6 +216,9 @@ func (a *app) restoreMembers(ctx context.Context, name string, members []member,
 	var lacking []string
 	var errs []error
 	for _, m := range members {
+		if m.there == restore.InMemory {
+			continue
+		}
 		f.toVolume = m.Volume
 		err := context.Cause(ctx)
 		if err == nil {

@@ -42,17 +42,26 @@ const (
 	Absent Place = "absent" // it will be made
 	Empty  Place = "empty"
 	Filled Place = "filled" // and is not touched
+
+	// InMemory is empty whenever nothing runs on it, and can only be restored in place.
+	InMemory Place = "in memory"
 )
 
 // Look says what there is of a volume, without changing anything, and fails where ToVolume would be sure to.
 func (r *Runner) Look(ctx context.Context, req Request, name string) (there Place, err error) {
 	v, err := r.Engine.Volume(ctx, name)
+	there = Empty
 	if errors.Is(err, engine.ErrNotFound) {
-		_, err = r.planned(req, name, nil)
-		return Absent, err
+		there = Absent
+		v, err = r.planned(req, name, nil)
 	}
-	if err != nil {
-		return "", err
+	switch {
+	case err != nil:
+		return there, err
+	case v.Fleeting():
+		return InMemory, nil
+	case there == Absent:
+		return there, nil
 	}
 	f, err := r.Access.Writer(ctx, v)
 	if err != nil {
