@@ -11,7 +11,8 @@ type rule struct {
 }
 
 // rules name what the servers themselves refuse to start without, or make at once. They are few and sure: what looks like a database and
-// is none costs trust.
+// is none costs trust. One that is taken away, or asks for more than it did, makes suspect the volumes that it has recognised (package
+// suspicion).
 var rules = []rule{
 	{kind: PostgreSQL, needs: []string{"PG_VERSION", "global/pg_control"}}, // PG_VERSION alone is in the folder of each single database too
 	{kind: MariaDB, needs: []string{"aria_log_control", "mysql/"}},
