@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"io"
+	"io/fs"
 	"strings"
 	"testing"
 )
@@ -104,10 +105,34 @@ func FuzzBlocks(f *testing.F) {
 				}
 				must(t, f.Close())
 			}
+			browse(t, r, e)
 		}
 		_ = r.Tar(t.Context(), io.Discard) // an error is as good as none
 		_, _ = r.Verify(t.Context(), nil)
 	})
+}
+
+// browse looks at an entry as somebody does who walks from folder to folder.
+func browse(t *testing.T, r *Reader, e Indexed) {
+	again, err := r.At(t.Context(), e.Position())
+	if err == nil && again.Path != e.Path {
+		t.Errorf("%q is %q by its position", e.Path, again.Path)
+	}
+	last := ""
+	for kid, err := range r.Children(t.Context(), e, e.Position()) {
+		if err != nil {
+			break
+		}
+		if !below(e.Path, kid.Path) || !fs.ValidPath(kid.Path) || last != "" && ComparePaths(last, kid.Path) >= 0 {
+			t.Errorf("%q after %q in %q", kid.Path, last, e.Path)
+		}
+		last = kid.Path
+	}
+	if e.Size < 1<<20 {
+		p := make([]byte, e.Size)
+		_, _ = r.ReadAt(t.Context(), e, p, 0) // an error is as good as none
+	}
+	_, _ = r.Xattrs(t.Context(), e)
 }
 
 // rebuilt is the sample with other records in the blocks of one kind.
