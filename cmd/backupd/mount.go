@@ -85,7 +85,7 @@ func (a *app) mount(ctx context.Context, dir string, o mount.Options) error {
 	}
 	o.Hosts, o.Log, o.Now = a.scope.every, a.log, time.Now
 	o.Ready = func(dir string) {
-		fmt.Fprintf(a.std.err, "%s shows the snapshots of %s, until Ctrl-C or \"umount %s\"\n", printable(dir), a.hosts(), printable(dir))
+		fmt.Fprintf(a.std.err, "%s shows the snapshots of %s, until Ctrl-C or %q\n", printable(dir), a.hosts(), mount.HowToEnd(printable(dir)))
 	}
 	return mount.Run(ctx, dir, onTargets{a}, o)
 }

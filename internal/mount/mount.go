@@ -11,12 +11,14 @@
 package mount
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
+	"strings"
 	"sync"
 	"time"
 
@@ -136,7 +138,7 @@ func leave(dir string, server *fuse.Server, ended <-chan struct{}, log *slog.Log
 		<-ended
 		return nil
 	}
-	log.Warn("files below the folder are in use: it is taken away, and this ends when the last one is closed (fuser -m names who has them)", "dir", dir, "err", err)
+	log.Warn("files below the folder are in use: it is taken away, and this ends when the last one is closed (fuser -m names who has them)", "dir", dir, "err", strings.TrimSpace(err.Error()))
 	if err := detach(dir); err != nil {
 		return fmt.Errorf("unmount %s: %w", dir, err)
 	}
@@ -154,7 +156,7 @@ func detach(dir string) error {
 	}
 	out, err := exec.Command(program, "-u", "-z", dir).CombinedOutput()
 	if err != nil {
-		return errors.Join(err, errors.New(string(out)))
+		return fmt.Errorf("%w: %s", err, bytes.TrimSpace(out))
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -49,6 +50,8 @@ func checkMeans() error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("there is no FUSE here: %w: load the kernel's module (modprobe fuse); %s", err, inContainer)
+	case err != nil && !isRoot():
+		return fmt.Errorf("FUSE cannot be used: %w: be root, or let this user open it (chmod 0666 %s, as most systems have it)", err, device)
 	case err != nil:
 		return fmt.Errorf("FUSE cannot be used: %w: %s", err, inContainer)
 	}
@@ -60,6 +63,14 @@ func checkMeans() error {
 	}
 	_, err = fusermount()
 	return err
+}
+
+// HowToEnd is the command that ends what is shown at a folder.
+func HowToEnd(dir string) string {
+	if isRoot() {
+		return "umount " + dir
+	}
+	return "fusermount -u " + dir
 }
 
 // fusermount finds the program that mounts for users other than root.
@@ -82,5 +93,5 @@ func explain(dir string, err error) error {
 	case isRoot():
 		return fmt.Errorf("mount at %s: %w", dir, err)
 	}
-	return fmt.Errorf("mount at %s: %w (--allow-other takes a line \"user_allow_other\" in /etc/fuse.conf)", dir, err)
+	return fmt.Errorf("mount at %s: %s (--allow-other takes a line \"user_allow_other\" in /etc/fuse.conf)", dir, strings.TrimSpace(err.Error()))
 }
