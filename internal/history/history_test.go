@@ -105,7 +105,7 @@ func TestFilesHaveVersions(t *testing.T) {
 
 // Memory does not grow with the files: there are more of them here than fit into what is allowed, at the end of the second merge as after it.
 func TestManyFilesTakeNoMemory(t *testing.T) {
-	const files, most = 200_000, 8 << 20
+	const files, most = 60_000, 4 << 20
 	before := heap()
 	grown := int64(0)
 	all := func(yield func(archive.Indexed, error) bool) {
