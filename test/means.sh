@@ -24,6 +24,10 @@ engine|iproute2|ip|the network namespace of that engine
 shell|busybox-static|busybox|containers with a shell, without a registry
 compose|docker-compose|docker-compose|a project as its users start it
 postgres|postgresql-15|/usr/lib/postgresql/15/bin/postgres|a real database to back up
+databases|mariadb-server|/usr/sbin/mariadbd|a real database to try out
+databases|redis-server|/usr/bin/redis-server|a real database to try out
+databases|redis-tools|/usr/bin/redis-check-aof|its checkers
+databases|sqlite3|sqlite3|a real database to try out
 race|gcc|gcc|the race detector
 race|libc6-dev|/usr/include/stdlib.h|the race detector
 archive|libarchive-tools|bsdtar|comparing archives with what another tar makes of them
@@ -114,6 +118,8 @@ keep_down() {
 		case $package in
 		docker.io) systemctl --quiet disable docker.service docker.socket containerd.service 2>/dev/null ;;
 		openssh-server) systemctl --quiet disable ssh.service ssh.socket 2>/dev/null ;;
+		mariadb-server) systemctl --quiet disable mariadb.service 2>/dev/null ;;
+		redis-server) systemctl --quiet disable redis-server.service 2>/dev/null ;;
 		postgresql-15) systemctl --quiet disable postgresql.service 2>/dev/null ;;
 		esac || say "the services of $package are enabled for the next boot"
 	done

@@ -14,12 +14,15 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/backupd/backupd/internal/access"
 	"github.com/backupd/backupd/internal/catalog"
 	"github.com/backupd/backupd/internal/config"
 	"github.com/backupd/backupd/internal/daemon"
 	"github.com/backupd/backupd/internal/drill"
+	"github.com/backupd/backupd/internal/engine"
 	"github.com/backupd/backupd/internal/plan"
 	"github.com/backupd/backupd/internal/snapshot"
+	"github.com/backupd/backupd/internal/sqlite"
 )
 
 // drillRow is a snapshot that was tried out, or was to be, in the output of drill.
@@ -48,9 +51,10 @@ func newDrill(std streams) *cobra.Command {
 		Long: `Restore the newest good snapshot of each VOLUME (of all that have one, when none is
 named; WHEN as for restore) into a scratch volume, start what the manifest
 recorded on it, wait until it is well, and ask the database its own checks:
-pg_amcheck and a query for PostgreSQL, or the command of the label
-backupd.drill.exec, whose exit code 0 is good. What came of it is told, and stored
-beside the manifest.
+pg_amcheck and a query for PostgreSQL, CHECK TABLE for MariaDB and MySQL, the
+checkers of Redis, PRAGMA integrity_check for SQLite; or instead the command of the
+label backupd.drill.exec, whose exit code 0 is good. What came of it is told, and
+stored beside the manifest.
 
 The container is of the recorded image, which has to be in this engine: nothing is
 pulled. It has the recorded command, and the values of environment variables that
@@ -112,7 +116,42 @@ func (a *app) driller(src source, settings drill.Settings) (*driller, error) {
 	}
 	return &driller{app: a, source: src, settings: settings, runner: &drill.Runner{
 		Engine: eng, Dir: a.drills(), Owner: a.ledger.Owner(), Program: "backupd " + version, ReadFile: os.ReadFile, Now: a.now, Entropy: rand.Reader, Log: a.log,
+		Checker: checker{a.opener(src)},
 	}}, nil
+}
+
+// checker asks files by this same program.
+type checker struct{ opener }
+
+// askSQLite is the command of this program that does; nobody types it.
+const askSQLite = "ask-sqlite"
+
+func (c checker) SQLite(ctx context.Context, file string) (engine.Trial, error) {
+	through, ok := c.opener.(*access.Access)
+	if !ok {
+		return engine.Trial{}, errors.New("the source is no engine")
+	}
+	image, err := through.Image(ctx)
+	return engine.Trial{Image: image, Setup: engine.Setup{Entrypoint: []string{access.ProgramPath, askSQLite}, Command: []string{file}, User: "0"}}, err
+}
+
+func newAskSQLite(std streams) *cobra.Command {
+	return &cobra.Command{
+		Use:    askSQLite + " FILE",
+		Short:  "Ask a SQLite file whether it is sound, in a container of a drill",
+		Hidden: true,
+		Args:   oneArg("a file"),
+		RunE: func(c *cobra.Command, args []string) error {
+			words, err := sqlite.Check(c.Context(), args[0])
+			if errors.Is(err, sqlite.ErrDamaged) {
+				return coded{err, drill.Damaged}
+			}
+			if err == nil {
+				_, err = fmt.Fprintln(std.out, words)
+			}
+			return err
+		},
+	}
 }
 
 // unseenDriller tries out what the daemon has due, for which there is more time than somebody would wait; nil where nothing can be started.

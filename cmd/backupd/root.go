@@ -60,7 +60,7 @@ func newRoot(std streams) *cobra.Command {
 		newRun(std), newBackup(std), newSync(std), newPlan(std), newVolumes(std),
 		newList(std), newShow(std), newLs(std), newFind(std), newMount(std), newDiff(std), newVerify(std), newDoctor(std), newAudit(std),
 		newRestore(std), newDrill(std), newCat(std), newExport(std),
-		newPin(std), newUnpin(std), newRemove(std), newPrune(std), newRecover(std), newGuard(std), newHelper(std),
+		newPin(std), newUnpin(std), newRemove(std), newPrune(std), newRecover(std), newGuard(std), newHelper(std), newAskSQLite(std),
 		newVersion(std), newSettingsHelp(),
 	)
 	root.SetHelpCommand(newHelp(root))

@@ -73,6 +73,18 @@ func New(eng Engine, o Options) *Access {
 	return &Access{paths: &paths{eng: eng, entropy: o.Entropy}, helpers: &helpers{eng: eng, o: o}}
 }
 
+// Image gives the name of an image in the engine that has nothing in it but this program, as ProgramPath.
+func (a *Access) Image(ctx context.Context) (string, error) {
+	image, err := a.helpers.prepare(ctx)
+	if err != nil {
+		return "", fmt.Errorf("make an image of this program: %w", err)
+	}
+	return image.name, nil
+}
+
+// ProgramPath is where the images of this program have it.
+const ProgramPath = "/" + imageBinary
+
 // Sweep removes what helpers of this owner have left that were killed before they could start.
 func (a *Access) Sweep(ctx context.Context) error { return a.helpers.sweep(ctx) }
 

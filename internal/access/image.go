@@ -46,7 +46,7 @@ func newImage(program *os.File) (*image, error) {
 	var err error
 	i.config, err = json.Marshal(map[string]any{
 		"os": runtime.GOOS, "architecture": runtime.GOARCH,
-		"config": map[string]any{"Entrypoint": []string{"/" + imageBinary, "helper"}, "Labels": map[string]string{imageLabel: "1"}, "WorkingDir": "/"},
+		"config": map[string]any{"Entrypoint": []string{ProgramPath, "helper"}, "Labels": map[string]string{imageLabel: "1"}, "WorkingDir": "/"},
 		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{"sha256:" + i.layer}},
 	})
 	i.name = imagePrefix + i.id()[:16]

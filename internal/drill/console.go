@@ -1,6 +1,7 @@
 package drill
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"path"
@@ -23,15 +24,23 @@ type console struct {
 // run runs a command to its end, and gives the beginning of what it printed.
 func (c console) run(ctx context.Context, cmd engine.Command) (exit int, said *head, err error) {
 	said = &head{}
-	cmd.Stdout, cmd.Stderr = said, said
-	exit, err = c.eng.Exec(ctx, c.id, cmd)
+	exit, err = c.runTo(ctx, cmd, said)
 	return exit, said, err
+}
+
+func (c console) runTo(ctx context.Context, cmd engine.Command, said *head) (exit int, err error) {
+	cmd.Stdout, cmd.Stderr = said, said
+	return c.eng.Exec(ctx, c.id, cmd)
 }
 
 // check runs a command that says by its exit code whether all is well. An error says that nobody knows.
 func (c console) check(ctx context.Context, of string, cmd engine.Command) (snapshot.Check, error) {
+	return c.checkTo(ctx, of, cmd, &head{})
+}
+
+func (c console) checkTo(ctx context.Context, of string, cmd engine.Command, said *head) (snapshot.Check, error) {
 	began := c.now()
-	exit, said, err := c.run(ctx, cmd)
+	exit, err := c.runTo(ctx, cmd, said)
 	if err != nil {
 		return snapshot.Check{}, err
 	}
@@ -97,7 +106,10 @@ func oneLine(text string) string {
 // head keeps the beginning of what a command prints: what a checker finds first is what matters. A command that nobody waits for any more may
 // go on to print.
 type head struct {
+	unless func(line string) bool // tells lines that do not matter; nil for none
+
 	mu   sync.Mutex
+	line []byte // the beginning of one, while it is not known whether it matters
 	text []byte
 	cut  bool
 }
@@ -107,10 +119,25 @@ const mostSaid = 2 << 10
 func (h *head) Write(p []byte) (int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.unless == nil {
+		h.keep(p)
+		return len(p), nil
+	}
+	for line := range bytes.Lines(p) {
+		if h.line = append(h.line, line[:min(len(line), mostSaid)]...); line[len(line)-1] == '\n' || len(h.line) >= mostSaid {
+			if !h.unless(strings.TrimSpace(string(h.line))) {
+				h.keep(h.line)
+			}
+			h.line = h.line[:0]
+		}
+	}
+	return len(p), nil
+}
+
+func (h *head) keep(p []byte) {
 	room := mostSaid - len(h.text)
 	h.cut = h.cut || len(p) > room
 	h.text = append(h.text, p[:min(len(p), room)]...)
-	return len(p), nil
 }
 
 // lines are as they were printed.

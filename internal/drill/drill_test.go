@@ -255,7 +255,7 @@ func TestVerdicts(t *testing.T) {
 			err: "it lacked what was mounted at /etc/db.conf",
 		},
 		"an app ends that is no database": {
-			around: func(w *world) { w.server.ends, w.source.databases = &engine.Ending{Exit: 1}, nil }, err: "no database is recognised",
+			around: func(w *world) { w.server.ends, w.source.databases = &engine.Ending{Exit: 1}, nil }, err: "is no database",
 		},
 		"an app runs that is no database": {around: func(w *world) { w.source.databases = nil }},
 		"the server never answers": {

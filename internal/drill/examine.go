@@ -3,6 +3,7 @@ package drill
 import (
 	"context"
 	"path"
+	"slices"
 
 	"github.com/backupd/backupd/internal/engine"
 	"github.com/backupd/backupd/internal/recognise"
@@ -27,6 +28,12 @@ func (p *play) examiners(in console) (all []examiner) {
 		switch d.Kind {
 		case recognise.PostgreSQL:
 			all = append(all, &postgres{in: in, data: at, version: d.Version})
+		case recognise.MariaDB, recognise.MySQL:
+			all = append(all, &mysql{in: in, kind: d.Kind})
+		case recognise.Redis: // whose files are several finds
+			if !slices.ContainsFunc(all, func(e examiner) bool { _, is := e.(*redis); return is }) {
+				all = append(all, &redis{in: in, command: p.trial.Command})
+			}
 		}
 	}
 	return all
@@ -48,6 +55,3 @@ func (c *command) examine(ctx context.Context, tell func(snapshot.Check)) error 
 	}
 	return err
 }
-
-// beforehand asks what is to be asked before anything is started on the data.
-func (p *play) beforehand(context.Context) error { return nil }

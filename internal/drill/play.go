@@ -31,8 +31,14 @@ type play struct {
 
 // run starts the container, waits until it is well, and asks.
 func (p *play) run(ctx context.Context, restored time.Time) error {
-	if err := p.beforehand(ctx); err != nil || p.container == "" {
+	if err := p.beforehand(ctx); err != nil {
 		return err
+	}
+	if p.container == "" {
+		if len(p.record.Checks) == 0 {
+			p.noted(p.restoredWhole())
+		}
+		return nil
 	}
 	in, err := p.start(ctx, p.trial)
 	if err != nil {
@@ -42,7 +48,7 @@ func (p *play) run(ctx context.Context, restored time.Time) error {
 	p.step("waiting for " + p.container)
 	examiners := p.examiners(in)
 	if err := p.await(ctx, in, examiners); err != nil {
-		return err
+		return p.nevertheless(err)
 	}
 	p.record.ReadyMS = p.Now().Sub(restored).Milliseconds()
 	return p.examine(ctx, in, examiners)
@@ -56,16 +62,19 @@ func (p *play) start(ctx context.Context, t engine.Trial) (console, error) {
 	if err != nil {
 		return console{}, err
 	}
+	in := console{p.Engine, id, t.Env, p.Now}
 	if err := p.Engine.Start(ctx, id); err != nil {
-		return console{}, fmt.Errorf("start what container %q ran: %w", p.container, err)
+		return in, fmt.Errorf("start a container on what was restored: %w", err)
 	}
-	return console{p.Engine, id, t.Env, p.Now}, nil
+	return in, nil
 }
 
 // Pauses between looks, and how long a container has to run to be taken for well that cannot be asked.
 const (
 	pause  = 250 * time.Millisecond
 	steady = 5 * time.Second
+
+	patience = time.Minute // with what is no database and may wait for the network that it has not
 )
 
 // await waits until the container is well: its own health check says so, and the databases answer; without either it has to run for a while.
@@ -80,6 +89,9 @@ func (p *play) await(ctx context.Context, in console, examiners []examiner) erro
 			return p.ended(ctx, in, c)
 		default:
 			said, err = p.unwell(ctx, c, examiners, p.Now().Sub(began))
+			if said != "" && err == nil && p.aside() && p.Now().Sub(began) > patience {
+				return p.unfit(fmt.Sprintf("container %q was not well after %s: %s%s", p.container, patience, said, in.lastWords(ctx)))
+			}
 		}
 		if ctx.Err() == nil { // else nothing of this can be believed
 			if unanswered = said; err != nil || said == "" {
@@ -129,13 +141,50 @@ func (p *play) late(ctx context.Context, in console, unanswered string) error {
 // unfit says that what was started is not well. That tells something about the data only if it is a database that had all that it had when it was
 // backed up.
 func (p *play) unfit(words string) error {
+	if len(p.lacks) > 0 {
+		words += "; it lacked " + strings.Join(p.lacks, ", ")
+	}
 	switch {
+	case p.aside():
+		return unsaid(words + "; it had no network, and is no database whose data could be to blame")
 	case len(p.lacks) > 0:
-		return fmt.Errorf("%s; it lacked %s", words, strings.Join(p.lacks, ", "))
-	case !p.serves() && p.command == nil:
-		return fmt.Errorf("%s; it had no network, and no database is recognised whose fault that could be", words)
+		return errors.New(words)
 	}
 	return verdict(words)
+}
+
+// aside tells whether what is started says little about the data: it is no database, and nothing is asked in it.
+func (p *play) aside() bool { return !p.serves() && p.command == nil }
+
+// unsaid is that something is not well which says little about the data.
+type unsaid string
+
+func (u unsaid) Error() string { return string(u) }
+
+// nevertheless makes little of that, where the data was asked by other means.
+func (p *play) nevertheless(err error) error {
+	var little unsaid
+	if !errors.As(err, &little) || len(p.record.Checks) == 0 {
+		return err
+	}
+	p.noted(snapshot.Check{Of: "container", Asked: "start " + p.container, Answer: "not counted: " + string(little)})
+	return nil
+}
+
+// restoredWhole is all that can be said of what nothing runs on.
+func (p *play) restoredWhole() snapshot.Check {
+	return snapshot.Check{
+		Of: "files", Asked: "restore all of it, and compare every digest",
+		Answer: "all came back as it was stored; no container is recorded that runs on it, and " + p.unasked(),
+	}
+}
+
+// unasked says why nothing more was asked.
+func (p *play) unasked() string {
+	if len(p.databases) == 0 {
+		return "no database is recognised that could be asked"
+	}
+	return "drills do not know how to ask " + kinds(p.databases)
 }
 
 // serves tells whether what is started is the server of a database.
@@ -161,9 +210,7 @@ func (p *play) examine(ctx context.Context, in console, examiners []examiner) er
 		return context.Cause(ctx)
 	}
 	if len(p.record.Checks) == 0 {
-		p.noted(snapshot.Check{
-			Of: "container", Asked: "start " + p.container, Answer: "it is well on what was restored; no database is recognised that could be asked more",
-		})
+		p.noted(snapshot.Check{Of: "container", Asked: "start " + p.container, Answer: "it is well on what was restored; " + p.unasked()})
 	}
 	return p.judge(ctx, in, broken)
 }
@@ -172,12 +219,7 @@ func (p *play) noted(c snapshot.Check) { p.record.Checks = append(p.record.Check
 
 // judge makes one verdict of all checks. A database that fell over is told with its last words, and is why a question was left open.
 func (p *play) judge(ctx context.Context, in console, broken error) error {
-	var bad []string
-	for _, c := range p.record.Checks {
-		if c.Failed != "" {
-			bad = append(bad, fmt.Sprintf("%s: %s: %s", c.Of, c.Asked, c.Failed))
-		}
-	}
+	bad := p.bad()
 	c, err := p.Engine.Container(ctx, in.id)
 	if err != nil {
 		return err
@@ -189,8 +231,25 @@ func (p *play) judge(ctx context.Context, in console, broken error) error {
 		broken = nil
 		bad = append(bad, fmt.Sprintf("container %q ended with exit code %d while it was asked%s", p.container, c.Ending.Exit, in.lastWords(ctx)))
 	}
-	if broken == nil && len(bad) > 0 {
-		return verdict(strings.Join(bad, "; "))
+	if broken != nil {
+		return broken
 	}
-	return broken
+	return verdictOf(bad)
+}
+
+// bad gives the checks that are not well, in words.
+func (p *play) bad() (bad []string) {
+	for _, c := range p.record.Checks {
+		if c.Failed != "" {
+			bad = append(bad, fmt.Sprintf("%s: %s: %s", c.Of, c.Asked, c.Failed))
+		}
+	}
+	return bad
+}
+
+func verdictOf(bad []string) error {
+	if len(bad) == 0 {
+		return nil
+	}
+	return verdict(strings.Join(bad, "; "))
 }

@@ -27,10 +27,8 @@ type stage struct {
 	databases []recognise.Find
 	command   []string // to ask by, instead
 	lacks     []string // what the recorded container had, in words
+	memory    int64    // bytes that any container may use
 }
-
-// empty tells that there is nothing to start and nothing to ask.
-func (s stage) empty() bool { return s.container == "" && len(s.databases) == 0 }
 
 // set decides what is started. It finds out beforehand what would keep that from working.
 func (r *Runner) set(ctx context.Context, req Request) (stage, error) {
@@ -42,7 +40,7 @@ func (r *Runner) set(ctx context.Context, req Request) (stage, error) {
 	if err != nil {
 		return stage{}, fmt.Errorf("recognise what it holds: %w", err)
 	}
-	s := stage{databases: databases, command: req.Exec}
+	s := stage{databases: databases, command: req.Exec, memory: req.Memory}
 	chosen, there := choose(facts.Containers)
 	if !there {
 		return s, unstarted(s, req.Exec)

@@ -28,7 +28,7 @@ test
 	testenv
 
 wire
-	cmd/backupd             access archive audit backup catalog config daemon discovery doctor drill durable engine engine/dir engine/docker folder gaps guard history ledger mount plan project quiesce remote restore retention seal snapshot spelling targets targets/local targets/rclone targets/s3 targets/sftp targets/webdav verify
+	cmd/backupd             access archive audit backup catalog config daemon discovery doctor drill durable engine engine/dir engine/docker folder gaps guard history ledger mount plan project quiesce remote restore retention seal snapshot spelling sqlite targets targets/local targets/rclone targets/s3 targets/sftp targets/webdav verify
 
 run
 	daemon                  backup engine gaps ledger plan schedule snapshot verify
@@ -78,6 +78,7 @@ leaf
 	seal
 	snapshot                =recognise
 	spelling
+	sqlite
 	targets                 =spelling
 `
 
@@ -98,7 +99,7 @@ var doors = map[string][]string{
 	"github.com/spf13/cobra":               {"cmd/backupd"},
 	"github.com/vbauerster/mpb/":           {"cmd/backupd"},
 	"golang.org/x/crypto/ssh":              {"seal", "targets/sftp"},
-	"modernc.org/sqlite":                   {"examples/demo/bank"},
+	"modernc.org/sqlite":                   {"examples/demo/bank", "sqlite"},
 }
 
 // embedded is what cmd/backupd imports for what it brings along: an image from scratch and a bare machine have neither.
