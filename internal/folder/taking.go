@@ -20,6 +20,8 @@ type Taking struct {
 	seen *recognise.Observer
 }
 
+// take puts an observer of its own in place of whatever the options have. It is put here, and not by who asks, since none travels to where a
+// helper has the folder.
 func take(ctx context.Context, dir string, w io.Writer, o archive.Options) (*Taking, error) {
 	seen := recognise.New()
 	o.Observer = observer{seen}
