@@ -212,7 +212,7 @@ func (d *driller) try(ctx context.Context, chosen stored, settings drill.Setting
 	if chosen.Host != d.host { // which alone writes beside its snapshots
 		return row, nil
 	}
-	err = d.recordDrill(ctx, chosen.target, came)
+	err = d.recordDrill(ctx, chosen, came)
 	row.Stored = err == nil
 	return row, err
 }

@@ -4,35 +4,46 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/backupd/backupd/internal/backup"
+	"github.com/backupd/backupd/internal/catalog"
 	"github.com/backupd/backupd/internal/ledger"
 	"github.com/backupd/backupd/internal/seal"
 	"github.com/backupd/backupd/internal/snapshot"
 )
 
 // recordDrill stores what came of a drill beside every copy of the snapshot, as all are of the same bytes; what failed for the copy that was
-// restored is stored beside that alone. Where that copy lies it has to be stored; what another target missed is told.
-func (a *app) recordDrill(ctx context.Context, from backup.Target, d snapshot.Drill) error {
+// restored is stored beside that alone. Where that copy lies it has to be stored; what another target missed is told, and filled later.
+func (a *app) recordDrill(ctx context.Context, from stored, d snapshot.Drill) error {
 	return a.underLock(ctx, func() error {
-		if err := from.Catalog.PutDrill(ctx, d); err != nil {
-			return fmt.Errorf("target %s: %w", from.Name, err)
+		if err := from.target.Catalog.PutDrill(ctx, d); err != nil {
+			return fmt.Errorf("target %s: %w", from.target.Name, err)
 		}
 		for _, t := range a.targets {
-			if t.Name == from.Name || d.OfCopy() {
+			if t.Name == from.target.Name || d.OfCopy() {
 				continue
 			}
-			if err := t.Catalog.PutDrill(ctx, d); err != nil && !errors.Is(err, fs.ErrNotExist) { // else it has no copy
+			if err := recordAlso(ctx, t, from.Snapshot, d); err != nil {
 				a.log.Warn("a target missed what came of a drill", "volume", d.Volume, "snapshot", d.ID, "target", t.Name, "err", err)
 			}
 		}
 		a.settled(d.Volume)
 		return nil
 	}, d.Volume)
+}
+
+// recordAlso stores what came of a drill beside another copy, if that is there and has not failed alone.
+func recordAlso(ctx context.Context, t backup.Target, from catalog.Snapshot, d snapshot.Drill) error {
+	l, err := t.Catalog.List(ctx, catalog.Query{Volumes: []string{d.Volume}, ID: string(d.ID)})
+	for _, s := range l.Snapshots {
+		if !s.FailedAlone(from) {
+			err = errors.Join(err, t.Catalog.PutDrill(ctx, d))
+		}
+	}
+	return err
 }
 
 // settled has it forgotten why an earlier drill of the daemon's came to no verdict.

@@ -34,8 +34,8 @@ func (c *Catalog) Copy(ctx context.Context, to *Catalog, s Snapshot, progress fu
 		}
 	}
 	for _, t := range s.Drills {
-		if err := c.copyDrill(ctx, to, s.Ref(), t); err != nil {
-			return fmt.Errorf("copy the drill of snapshot %s: %w", s.ID, err)
+		if err := c.CopyDrill(ctx, to, s.Ref(), t); err != nil {
+			return err
 		}
 	}
 	return to.commit(ctx, m, data)

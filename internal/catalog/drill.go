@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/backupd/backupd/internal/seal"
 	"github.com/backupd/backupd/internal/snapshot"
@@ -39,6 +40,29 @@ func (s Snapshot) Drilled() (last snapshot.Trial) {
 
 // DrillFailed tells whether the snapshot was not found to be restorable when that was last tried.
 func (s Snapshot) DrillFailed() bool { return len(s.Drills) > 0 && !s.Drilled().Proven }
+
+// Lacks gives the newest proof of another copy of the snapshot, when this one has none that is as new and it is of this one too, as they are
+// of the same bytes; the zero Trial is none. One that failed alone says nothing good about its own bytes.
+func (s Snapshot) Lacks(other Snapshot) snapshot.Trial {
+	proof := other.Proven()
+	if !proof.At.After(s.Proven().At) || s.FailedAlone(other) {
+		return snapshot.Trial{}
+	}
+	return proof
+}
+
+// FailedAlone tells whether the last drill of this copy of the snapshot failed, and is not told of another copy: so it is this copy that did.
+func (s Snapshot) FailedAlone(other Snapshot) bool {
+	return s.DrillFailed() && !slices.Contains(other.Drills, s.Drilled())
+}
+
+// CopyDrill stores what came of one drill in another store that has the snapshot, as it is stored in this one.
+func (c *Catalog) CopyDrill(ctx context.Context, to *Catalog, ref snapshot.Ref, t snapshot.Trial) error {
+	if err := c.copyDrill(ctx, to, ref, t); err != nil {
+		return fmt.Errorf("copy the drill of snapshot %s: %w", ref.ID, err)
+	}
+	return nil
+}
 
 // PutDrill stores what came of trying out a snapshot, which must exist, beside it. What is told of an encrypted one is encrypted too, and
 // left out where there is nobody to encrypt it to; verdict and times stay.

@@ -143,6 +143,31 @@ func TestACopyHasTheDrills(t *testing.T) {
 	}
 }
 
+func TestAProofIsOfEveryCopyButOneThatFailedAlone(t *testing.T) {
+	trial := func(day int, proven bool) snapshot.Trial {
+		return snapshot.Trial{At: day0.AddDate(0, 0, day), Proven: proven}
+	}
+	copied := func(trials ...snapshot.Trial) catalog.Snapshot { return catalog.Snapshot{Drills: trials} }
+	none := snapshot.Trial{}
+	for name, test := range map[string]struct {
+		this, other catalog.Snapshot
+		want        snapshot.Trial
+	}{
+		"neither was tried out":        {copied(), copied(), none},
+		"the other is proven":          {copied(), copied(trial(1, true)), trial(1, true)},
+		"both are":                     {copied(trial(1, true)), copied(trial(1, true)), none},
+		"this one is proven later":     {copied(trial(2, true)), copied(trial(1, true)), none},
+		"the other one is":             {copied(trial(1, true)), copied(trial(1, true), trial(2, true)), trial(2, true)},
+		"this one has failed alone":    {copied(trial(1, false)), copied(trial(2, true)), none},
+		"both have failed before":      {copied(trial(1, false)), copied(trial(1, false), trial(2, true)), trial(2, true)},
+		"the other failed, or as well": {copied(), copied(trial(1, false)), none},
+	} {
+		if got := test.this.Lacks(test.other); got != test.want {
+			t.Errorf("%s: %+v, want %+v", name, got, test.want)
+		}
+	}
+}
+
 func TestOfAnEncryptedSnapshotADrillTellsItsVerdictAlone(t *testing.T) {
 	v := newVault(t)
 	to := v.pair(t) // from here on, its keys
