@@ -49,7 +49,8 @@ type Copy struct {
 }
 
 // Fill fills the gaps of a volume, the newest first. Each copy is made under the volume's lock, which is let go in between; what is
-// missing, and worth it, is found out anew each time. A target that did not take one is not tried again.
+// missing, and worth it, is found out anew each time. A target that did not take one is not tried again. In the end targets have the same
+// proofs of what they have in common.
 func (f Filler) Fill(ctx context.Context, v plan.Volume, l Limits) ([]Copy, error) {
 	var copies []Copy
 	for {
@@ -67,7 +68,7 @@ func (f Filler) next(ctx context.Context, v plan.Volume, l Limits, copies *[]Cop
 		return false, err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	found, problems := f.find(ctx, v, l)
+	found, all, problems := f.find(ctx, v, l)
 	if ctx.Err() != nil {
 		return false, context.Cause(ctx)
 	}
@@ -85,7 +86,11 @@ func (f Filler) next(ctx context.Context, v plan.Volume, l Limits, copies *[]Cop
 	found = slices.DeleteFunc(found, func(g gap) bool {
 		return slices.ContainsFunc(*copies, func(c Copy) bool { return c.failedAt(g) })
 	})
-	if len(found) == 0 || l.Most > 0 && tries(*copies) >= l.Most {
+	if len(found) == 0 {
+		*copies = append(*copies, f.proofs(ctx, v, l, all)...)
+		return false, context.Cause(ctx)
+	}
+	if l.Most > 0 && tries(*copies) >= l.Most {
 		return false, nil
 	}
 	*copies = append(*copies, f.fill(ctx, found[0]))
@@ -132,9 +137,9 @@ type gap struct {
 	from     []backup.Target // that have it, at least one
 }
 
-// find gives the gaps of a volume, the newest first, and what keeps it from knowing all.
-func (f Filler) find(ctx context.Context, v plan.Volume, l Limits) (found []gap, problems []Copy) {
-	all := map[string]catalog.Listing{} // by target
+// find gives the gaps of a volume, the newest first, what it has found them in, by target, and what keeps it from knowing all.
+func (f Filler) find(ctx context.Context, v plan.Volume, l Limits) (found []gap, all map[string]catalog.Listing, problems []Copy) {
+	all = map[string]catalog.Listing{}
 	for _, t := range f.Targets {
 		if !l.asks(v, t.Name) {
 			continue
@@ -160,7 +165,7 @@ func (f Filler) find(ctx context.Context, v plan.Volume, l Limits) (found []gap,
 		}
 	}
 	slices.SortStableFunc(found, func(a, b gap) int { return b.snapshot.Taken.Compare(a.snapshot.Taken) })
-	return found, problems
+	return found, all, problems
 }
 
 // missing gives what others have and one does not, and which of them have it.

@@ -163,11 +163,12 @@ func TestTargetsBecomeAlikeNewestFirst(t *testing.T) {
 	want(t, w.fill(t, gaps.Limits{}))
 }
 
+func drill(m snapshot.Manifest, failed string) snapshot.Drill {
+	return snapshot.Drill{Format: snapshot.DrillFormat, Host: m.Host, Volume: m.Volume, ID: m.ID, At: day0.AddDate(0, 0, 5), Failed: failed}
+}
+
 func TestProofsGoAlongAndWhatFailedItsDrillStays(t *testing.T) {
 	w := newWorld(t)
-	drill := func(m snapshot.Manifest, failed string) snapshot.Drill {
-		return snapshot.Drill{Format: snapshot.DrillFormat, Host: m.Host, Volume: m.Volume, ID: m.ID, At: day0.AddDate(0, 0, 5), Failed: failed}
-	}
 	one, two := w.put(t, w.manifest(1), w.bytes, "near", "far"), w.put(t, w.manifest(2), w.bytes, "near", "far")
 	for _, on := range w.filler.Targets[:2] {
 		must(t, on.Catalog.PutDrill(t.Context(), drill(one, "")))
@@ -179,6 +180,33 @@ func TestProofsGoAlongAndWhatFailedItsDrillStays(t *testing.T) {
 	if s := l.Snapshots[0]; !s.Proven().Proven {
 		t.Errorf("the copy is not known to be proven: %+v", s.Drills)
 	}
+
+	// A proof that all but one have missed.
+	three := w.put(t, w.manifest(3), w.bytes, "near", "far", "third")
+	must(t, w.filler.Targets[1].Catalog.PutDrill(t.Context(), drill(three, "")))
+	w.fill(t, gaps.Limits{DryRun: true})
+	if n := w.proven(t, three.ID); n != 1 {
+		t.Errorf("a dry run has left proofs on %d targets", n)
+	}
+	want(t, w.fill(t, gaps.Limits{}))
+	if n := w.proven(t, three.ID); n != 3 {
+		t.Errorf("it is proven on %d targets", n)
+	}
+}
+
+// proven counts the targets on which a snapshot is.
+func (w *world) proven(t *testing.T, id snapshot.ID) (n int) {
+	t.Helper()
+	for _, target := range w.filler.Targets {
+		l, err := target.Catalog.Volume(t.Context(), "app")
+		must(t, err)
+		for _, s := range l.Snapshots {
+			if s.ID == id && s.Proven().Proven {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 func TestWhatIsEncryptedIsCopiedWithoutAKey(t *testing.T) {
@@ -308,6 +336,8 @@ func TestEveryFault(t *testing.T) {
 			for day := range 2 {
 				w.put(t, w.manifest(day), w.bytes, "near")
 			}
+			proven := w.put(t, w.manifest(2), w.bytes, "near", "far")
+			must(t, w.filler.Targets[0].Catalog.PutDrill(t.Context(), drill(proven, "")))
 			ctx, cancel := context.WithCancel(t.Context())
 			faults := &faulttest.Injector{At: at, Kind: kind, Cancel: cancel}
 			w.stores["near"].Faults, w.stores["far"].Faults = faults, faults
