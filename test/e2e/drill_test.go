@@ -181,3 +181,79 @@ func flip(t *testing.T, path string, at int64) {
 		t.Fatal(err)
 	}
 }
+
+// A copy that is taken of a database at work, without holding it, may lack what its control file says is there.
+func TestADrillFindsThatACopyWasNotOfOneMoment(t *testing.T) {
+	d := testenv.NewDocker(t)
+	p := newProgram(t, d).with("BACKUPD_READ_LIMIT", "8MiB")
+	data := d.Volume("data", map[string]string{"backupd.enable": "true", "backupd.quiesce": "none"}, nil)
+	db := startDatabase(t, d, "db", data)
+	// What takes some seconds to read, after the control file and before the log.
+	if err := os.WriteFile(filepath.Join(folder(t, d, data), "pg_junk"), make([]byte, 32<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		_, err := d.TryExec(db.id, "sh", "-ec", `until [ -e /tmp/enough ]; do psql -qAtc "select pg_switch_wal() where txid_current() > 0" -c checkpoint >/dev/null; done`)
+		ended <- err
+	}()
+	p.backup(0, data)
+	d.Exec(db.id, "touch", "/tmp/enough")
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	came := p.drill(4, data)
+	t.Log(came.Failed)
+	if !strings.Contains(came.Failed, "checkpoint record") || !strings.Contains(came.Failed, "ended with exit code") {
+		t.Errorf("it does not say what is wrong, but: %s", came.Failed)
+	}
+	wantNoDrills(t, d)
+}
+
+// TestAKilledDrillLeavesNothingForLong kills a drill as soon as it has made something, and has each of those who may remove it do so.
+func TestAKilledDrillLeavesNothingForLong(t *testing.T) {
+	d := testenv.NewDocker(t)
+	p := newProgram(t, d)
+	data := d.Volume("data", enrolled(), nil)
+	db := newDatabase(t, d, "db", data)
+	p.backup(0, data)
+	for name, c := range map[string]struct {
+		kinds  int // of things that are there when it is killed: the volume, and then a container
+		remove func(t *testing.T, p *program)
+	}{
+		"by the next drill":           {2, func(_ *testing.T, p *program) { p.drill(0, data) }},
+		"by recover":                  {2, func(_ *testing.T, p *program) { p.run(0, "recover") }},
+		"by recover, while restoring": {1, func(_ *testing.T, p *program) { p.run(0, "recover") }},
+		"by the daemon": {2, func(t *testing.T, p *program) {
+			daemon := p.start("run")
+			eventually(t, "nothing is left", func() bool { return len(ofDrills(t, d)) == 0 })
+			daemon.signal(os.Interrupt)
+			daemon.wait()
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := *p
+			p.t = t
+			r := p.start("drill", data)
+			eventually(t, "something was made", func() bool { return len(ofDrills(t, d)) >= c.kinds })
+			r.signal(os.Kill)
+			if e := r.wait(); e.code != -1 || len(ofDrills(t, d)) < c.kinds {
+				t.Fatalf("it was not killed in the middle, but ended with exit code %d: %s", e.code, e.complaints)
+			}
+			c.remove(t, &p)
+			wantNoDrills(t, d)
+			wantRunning(t, d, db.id)
+		})
+	}
+	t.Run("what lives is left alone", func(t *testing.T) {
+		p := *p
+		p.t = t
+		r := p.start("drill", data)
+		eventually(t, "something was made", func() bool { return len(ofDrills(t, d)) == 2 })
+		p.run(0, "recover")
+		if e := r.wait(); e.code != 0 {
+			t.Errorf("the drill ended with exit code %d: %s%s", e.code, e.out, e.complaints)
+		}
+		wantNoDrills(t, d)
+	})
+}
