@@ -199,7 +199,9 @@ func (d *driller) try(ctx context.Context, chosen stored, settings drill.Setting
 	from.Restore.Progress = func(written, expected int64) { bars.update(chosen.Volume, written, expected) }
 	d.runner.Progress = func(step string) {
 		bars.done()
-		d.log.Debug("drill", "volume", chosen.Volume, "step", step)
+		if !d.unseen {
+			fmt.Fprintf(d.std.err, "  %s\n", printable(step))
+		}
 	}
 	came, err := d.runner.Drill(ctx, drill.Request{Snapshot: chosen.Manifest, From: from, Settings: settings})
 	bars.done()

@@ -2,9 +2,12 @@ package backup_test
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -55,9 +58,12 @@ func TestAManifestSaysWhatARestoreNeedsAndNoSecret(t *testing.T) {
 		v := w.eng.AddVolume(engine.Volume{Name: "shop", Options: options, Labels: labels})
 		write(t, filepath.Join(v.Mountpoint, "file"), "shop")
 		c := w.eng.AddContainer(enginetest.Container{Container: engine.Container{
-			Name: "shop-web-1", Image: "shop:3", ImageID: "sha256:abc", Mounts: []engine.Mount{{Volume: "shop", Destination: "/data"}},
+			Name: "shop-web-1", Image: "shop:3", ImageID: "sha256:abc",
+			Mounts: []engine.Mount{{Volume: "shop", Destination: "/data"}, {Source: "/srv/conf", Destination: "/etc/shop", ReadOnly: true}},
 			Labels: map[string]string{"com.docker.compose.project": "shop", "com.docker.compose.service": "web", "token": "s3cret"},
-		}})
+		}, Setup: secretive()})
+		w.eng.AddImage(engine.Image{ID: "sha256:abc", Digests: []string{"shop@sha256:def"}})
+		w.runner.Starts = w.eng
 		w.volumes = append(w.volumes[:0], planned(v, quiesce.Pause, []engine.Container{c}))
 
 		got := w.one(t).Manifest
@@ -69,7 +75,11 @@ func TestAManifestSaysWhatARestoreNeedsAndNoSecret(t *testing.T) {
 			Restore: snapshot.Restore{
 				Driver: "local", Options: map[string]string{"type": "cifs", "device": "//nas/shop", "o": "vers=3.0"},
 				Withheld: []string{"o.password", "o.username"}, Labels: labels,
-				Containers: []snapshot.Container{{Name: "shop-web-1", Image: "shop:3", ImageID: "sha256:abc", Project: "shop", Service: "web"}},
+				Containers: []snapshot.Container{{Name: "shop-web-1", Image: "shop:3", ImageID: "sha256:abc", Project: "shop", Service: "web", Run: &snapshot.Run{
+					Digests: []string{"shop@sha256:def"}, Destination: "/data", Active: true, Entrypoint: []string{"shop"},
+					Command: []string{"--password=" + snapshot.Withheld, "--token", snapshot.Withheld}, User: "7", Environment: []string{"LANG", "SECRET"},
+					Health: &snapshot.Health{Test: []string{"CMD", "ask", "--token=" + snapshot.Withheld}}, Elsewhere: []string{"/etc/shop"}, Memory: 1 << 20,
+				}}},
 			},
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
@@ -86,6 +96,37 @@ func TestAManifestSaysWhatARestoreNeedsAndNoSecret(t *testing.T) {
 			t.Errorf("the archive has %d bytes, and the manifest says %d", size, got.StoredBytes())
 		}
 	})
+}
+
+// secretive is how a container was started with secrets wherever there can be one.
+func secretive() engine.Setup {
+	return engine.Setup{
+		Entrypoint: []string{"shop"}, Command: []string{"--password=s3cret", "--token", "s3cret"}, User: "7",
+		Env: []string{"SECRET=s3cret", "LANG=C"}, Health: &engine.HealthCheck{Test: []string{"CMD", "ask", "--token=s3cret"}}, Memory: 1 << 20,
+	}
+}
+
+// What only a drill needs is no reason to fail.
+func TestABackupGoesOnWithoutKnowingHowContainersAreStarted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, quiesce.Pause)
+		w.runner.Starts = untold{}
+		r := w.one(t)
+		known := func(c snapshot.Container) bool { return c.Run != nil }
+		if all := r.Manifest.Restore.Containers; !r.Stored() || r.Failure() != nil || len(all) != 2 || slices.ContainsFunc(all, known) {
+			t.Errorf("it ended with %+v (%v)", r.Manifest.Restore, r.Failure())
+		}
+	})
+}
+
+// untold is an engine that does not tell.
+type untold struct{}
+
+func (untold) Setup(context.Context, string) (engine.Setup, error) {
+	return engine.Setup{}, errors.New("no answer")
+}
+func (untold) Image(context.Context, string) (engine.Image, error) {
+	return engine.Image{}, errors.New("no answer")
 }
 
 func TestAManifestIsOfTheMomentAtWhichAllHeldStill(t *testing.T) {

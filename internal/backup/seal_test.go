@@ -98,7 +98,8 @@ func TestTheManifestOfAnEncryptedSnapshotTellsOnlyReadersWhatARestoreNeeds(t *te
 		write(t, filepath.Join(v.Mountpoint, "file"), "shop")
 		c := w.eng.AddContainer(enginetest.Container{Container: engine.Container{
 			Name: "web", Image: "shop:3", ImageID: "sha256:abc", Mounts: []engine.Mount{{Volume: "shop", Destination: "/data"}},
-		}})
+		}, Setup: secretive()})
+		w.runner.Starts = w.eng
 		w.volumes = append(w.volumes[:0], planned(v, quiesce.Pause, []engine.Container{c}))
 		m := w.one(t).Manifest
 		stored := w.stored(t, "near", m.Ref(), snapshot.ManifestKind)
@@ -110,7 +111,10 @@ func TestTheManifestOfAnEncryptedSnapshotTellsOnlyReadersWhatARestoreNeeds(t *te
 		got, err := w.runner.Targets["near"].Catalog.Facts(m)
 		want := snapshot.Restore{
 			Driver: "local", Options: v.Options, Labels: v.Labels,
-			Containers: []snapshot.Container{{Name: "web", Image: "shop:3", ImageID: "sha256:abc"}},
+			Containers: []snapshot.Container{{Name: "web", Image: "shop:3", ImageID: "sha256:abc", Run: &snapshot.Run{
+				Destination: "/data", Active: true, Entrypoint: []string{"shop"}, Command: []string{"--password=s3cret", "--token", "s3cret"}, User: "7",
+				Environment: []string{"LANG", "SECRET"}, Health: &snapshot.Health{Test: []string{"CMD", "ask", "--token=s3cret"}}, Memory: 1 << 20,
+			}}},
 		}
 		if diff := cmp.Diff(want, got); diff != "" || err != nil {
 			t.Errorf("with a key it tells (-want +got, %v):\n%s", err, diff)

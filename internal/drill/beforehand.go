@@ -42,9 +42,12 @@ var errNoProgram = errors.New("the image has not the program")
 
 // alone runs a program in a container of its own on the data, to its end, and gives the last of what it printed.
 func (p *play) alone(ctx context.Context, t engine.Trial) (exit int, said string, err error) {
-	in, err := p.start(ctx, t)
+	in, err := p.create(ctx, t)
 	if err != nil {
-		if in.id != "" && in.never(ctx) {
+		return 0, "", err
+	}
+	if err := in.start(ctx); err != nil {
+		if in.never(ctx) {
 			err = errNoProgram
 		}
 		return 0, "", err

@@ -21,6 +21,14 @@ type console struct {
 	now func() time.Time
 }
 
+// start starts the container.
+func (c console) start(ctx context.Context) error {
+	if err := c.eng.Start(ctx, c.id); err != nil {
+		return fmt.Errorf("start a container on what was restored: %w", err)
+	}
+	return nil
+}
+
 // run runs a command to its end, and gives the beginning of what it printed.
 func (c console) run(ctx context.Context, cmd engine.Command) (exit int, said *head, err error) {
 	said = &head{}

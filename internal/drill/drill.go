@@ -69,8 +69,8 @@ type Runner struct {
 	Now      func() time.Time
 	Entropy  io.Reader // for names
 	Log      *slog.Logger
+	Checker  Checker
 	Progress func(step string) // what is about to be done; nil for not to be told
-	Checker  Checker           // nil for none
 }
 
 // verdict is an error that says why the data is not good.
@@ -106,8 +106,8 @@ func (r *Runner) Drill(ctx context.Context, req Request) (d snapshot.Drill, err 
 	case errors.Is(err, archive.ErrDamaged):
 		d.Failed, err = fmt.Sprintf("it cannot be restored: %v", err), nil
 	}
-	if err != nil && limited.Err() != nil {
-		err = context.Cause(limited) // whatever it made fail
+	if cause := context.Cause(limited); err != nil && cause != nil && !errors.Is(err, cause) {
+		err = cause // whatever it made fail
 	}
 	if err != nil {
 		return snapshot.Drill{}, fmt.Errorf("try out snapshot %s of volume %q: %w", m.ID, m.Volume, err)

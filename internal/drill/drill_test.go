@@ -29,11 +29,26 @@ import (
 type world struct {
 	eng      *enginetest.Fake
 	db       engine.Container
+	database enginetest.Container // that it is
 	runner   *drill.Runner
 	request  drill.Request
 	source   *source
 	server   server
 	requests []engine.Trial // for containers
+	bound    int64          // size of a file of its host's that the database has; 0 for none
+}
+
+// bind gives the database a file of its host.
+func (w *world) bind() {
+	if w.bound == 0 {
+		return
+	}
+	w.source.facts.Containers[0].Run.Elsewhere = []string{"/etc/db.conf"}
+	c := w.database
+	c.Mounts = append(c.Mounts, engine.Mount{Source: "/srv/db.conf", Destination: "/etc/db.conf"})
+	c.Files = map[string]int64{"/etc/db.conf": w.bound}
+	w.eng.RemoveContainer(w.db.ID)
+	w.db = w.eng.AddContainer(c)
 }
 
 // source is a snapshot that is restored by writing a file.
@@ -69,7 +84,17 @@ type server struct {
 	health   string
 }
 
+// SQLite is a container that ends at once.
+func (s *server) SQLite(context.Context, string) (engine.Trial, error) {
+	return engine.Trial{Image: "sha256:image", Setup: engine.Setup{Entrypoint: []string{"ask-sqlite"}}}, nil
+}
+
 func (s *server) trial(t engine.Trial) enginetest.Container {
+	if len(t.Entrypoint) > 0 { // of a checker
+		return enginetest.Container{Log: s.says[t.Entrypoint[0]], OnStart: func(c *engine.Container) {
+			c.State, c.Ending = engine.Exited, engine.Ending{Exit: s.exits[t.Entrypoint[0]]}
+		}}
+	}
 	c := enginetest.Container{Exec: s.exec, Log: s.log, Container: engine.Container{Health: s.health}}
 	if s.ends != nil {
 		c.OnStart = func(c *engine.Container) { c.State, c.Ending = engine.Exited, *s.ends }
@@ -106,10 +131,11 @@ func newWorld(t *testing.T) *world {
 		return w.server.trial(tr)
 	}
 	v := w.eng.AddVolume(engine.Volume{Name: "app"})
-	w.db = w.eng.AddContainer(enginetest.Container{
+	w.database = enginetest.Container{
 		Container: engine.Container{Name: "db", ImageID: "sha256:image", Mounts: []engine.Mount{{Volume: v.Name, Destination: "/data"}}},
 		Setup:     engine.Setup{Command: []string{"postgres", "--token=abc"}, Env: []string{"PATH=/bin", "LANG=de", "SECRET=s3cret"}},
-	})
+	}
+	w.db = w.eng.AddContainer(w.database)
 	w.source = &source{w: w, databases: []recognise.Find{{Kind: recognise.PostgreSQL, Folder: ".", Version: "15"}}, facts: snapshot.Restore{
 		Containers: []snapshot.Container{recorded()},
 	}}
@@ -117,6 +143,7 @@ func newWorld(t *testing.T) *world {
 		Engine: w.eng, Dir: filepath.Join(t.TempDir(), "drills"), Owner: "me", Program: "test", Now: time.Now, Entropy: rand.Reader,
 		ReadFile: os.ReadFile, Log: slog.New(slog.DiscardHandler),
 	}
+	w.runner.Checker = &w.server
 	w.request = drill.Request{
 		Snapshot: snapshot.Manifest{
 			ID: "20261123T030000Z-5f0c2a9e", Host: "web1", Volume: "app", Contents: snapshot.Contents{Entries: 7},
@@ -200,6 +227,7 @@ func TestEveryFault(t *testing.T) {
 // faulty drills with one fault, and tells whether there was a call for it.
 func faulty(t *testing.T, at int, kind faulttest.Kind) bool {
 	w := newWorld(t)
+	w.source.databases = append(w.source.databases, recognise.Find{Kind: recognise.SQLite, Folder: ".", File: "a.db"})
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	faults := &faulttest.Injector{At: at, Kind: kind, Cancel: cancel}
@@ -213,7 +241,7 @@ func faulty(t *testing.T, at int, kind faulttest.Kind) bool {
 		return false
 	}
 	where := fmt.Sprintf("call %d, %s, failed %v", at, calls[at-1], kind)
-	if came.Failed != "" || err == nil && len(came.Checks) != 2 {
+	if came.Failed != "" || err == nil && len(came.Checks) != 3 {
 		t.Errorf("%s: it tells %+v", where, came)
 	}
 	pending, lookErr := drill.Pending(w.runner.Dir)
@@ -254,6 +282,65 @@ func TestVerdicts(t *testing.T) {
 			},
 			err: "it lacked what was mounted at /etc/db.conf",
 		},
+		"the server ends with a file of its host": {
+			around: func(w *world) { w.server.ends, w.bound = &engine.Ending{Exit: 1}, 100 }, failed: "ended with exit code 1",
+		},
+		"the server ends without a file that is too large": {
+			around: func(w *world) { w.server.ends, w.bound = &engine.Ending{Exit: 1}, 1<<30 }, err: "it lacked what was mounted at /etc/db.conf",
+		},
+		"another server ends": {
+			around: func(w *world) {
+				w.server.ends, w.source.databases = &engine.Ending{Exit: 14}, []recognise.Find{{Kind: recognise.MongoDB, Folder: "."}}
+			},
+			failed: "ended with exit code 14",
+		},
+		"another server runs": {around: func(w *world) { w.source.databases = []recognise.Find{{Kind: recognise.MongoDB, Folder: "."}} }},
+		"an app ends that is asked by a command": {
+			around: func(w *world) {
+				w.server.ends, w.source.databases, w.request.Exec = &engine.Ending{Exit: 1}, nil, []string{"ask"}
+			},
+			err: "ended with exit code 1",
+		},
+		"an app with a sound SQLite file ends": {
+			around: func(w *world) {
+				w.server.ends, w.source.databases = &engine.Ending{Exit: 1}, []recognise.Find{{Kind: recognise.SQLite, Folder: ".", File: "a.db"}}
+			},
+		},
+		"a SQLite file is damaged": {
+			around: func(w *world) {
+				w.source.databases = []recognise.Find{{Kind: recognise.SQLite, Folder: "sub", File: "a.db"}}
+				w.server.exits, w.server.says = map[string]int{"ask-sqlite": drill.Damaged}, map[string]string{"ask-sqlite": "row 7 is missing\n"}
+			},
+			failed: "of sub/a.db: row 7 is missing",
+		},
+		"a SQLite file cannot be asked": {
+			around: func(w *world) {
+				w.source.databases = []recognise.Find{{Kind: recognise.SQLite, Folder: ".", File: "a.db"}}
+				w.server.exits, w.server.says = map[string]int{"ask-sqlite": 1}, map[string]string{"ask-sqlite": "no such module\n"}
+			},
+			err: "SQLite file a.db cannot be asked: no such module",
+		},
+		"a SQLite file without a container": {around: func(w *world) {
+			w.source.facts.Containers, w.source.databases = nil, []recognise.Find{{Kind: recognise.SQLite, Folder: ".", File: "a.db"}}
+		}},
+		"an append-only file is damaged": {
+			around: func(w *world) {
+				w.source.databases = []recognise.Find{{Kind: recognise.Redis, Folder: ".", File: "appendonly.aof"}}
+				w.server.exits, w.server.says = map[string]int{"redis-check-aof": 1}, map[string]string{"redis-check-aof": "not valid\n"}
+			},
+			failed: "redis-check-aof appendonly.aof: exit code 1: not valid",
+		},
+		"Redis keeps its password to itself": {around: func(w *world) {
+			w.source.databases = []recognise.Find{{Kind: recognise.Redis, Folder: ".", File: "dump.rdb"}}
+			w.server.says = map[string]string{"redis-cli": "NOAUTH Authentication required.\n"}
+		}},
+		"MariaDB has a corrupt table": {
+			around: func(w *world) {
+				w.source.databases = []recognise.Find{{Kind: recognise.MariaDB, Folder: "."}}
+				w.server.says = map[string]string{"mariadb-check": "a.s OK\na.t\nerror : Corrupt\n"}
+			},
+			failed: "a.t | error : Corrupt",
+		},
 		"an app ends that is no database": {
 			around: func(w *world) { w.server.ends, w.source.databases = &engine.Ending{Exit: 1}, nil }, err: "is no database",
 		},
@@ -263,13 +350,13 @@ func TestVerdicts(t *testing.T) {
 				w.server.log = "redo starts\n"
 				w.server.starting.Store(1e9)
 			},
-			failed: "does not answer: the database system is starting up, and says: redo starts",
+			err: "was not well yet: it does not answer: the database system is starting up, and says: redo starts",
 		},
 		"it is never healthy": {
 			around: func(w *world) {
 				w.server.health, w.source.facts.Containers[0].Run.Health = "unhealthy", &snapshot.Health{Test: []string{"CMD", "true"}}
 			},
-			failed: "its health check says unhealthy",
+			err: "its health check says unhealthy",
 		},
 		"the checker complains": {
 			around: func(w *world) {
@@ -314,6 +401,7 @@ func TestVerdicts(t *testing.T) {
 				w := newWorld(t)
 				if c.around != nil {
 					c.around(w)
+					w.bind()
 				}
 				came, err := w.runner.Drill(t.Context(), w.request)
 				if (err != nil) != (c.err != "") || err != nil && !strings.Contains(err.Error(), c.err) {

@@ -26,7 +26,7 @@ func (r *Runner) environment(file string, c snapshot.Container, image engine.Ima
 		value, known := values[name]
 		own := slices.ContainsFunc(image.Env, func(set string) bool { return strings.HasPrefix(set, name+"=") })
 		switch {
-		case own && (!known || today.there && today.imageID != c.ImageID): // of another image it may say something else
+		case own && (!known || today.id != "" && today.imageID != c.ImageID): // of another image it may say something else
 		case known:
 			env = append(env, name+"="+value)
 		default:

@@ -14,6 +14,7 @@ import (
 // theatre is where containers run, and are asked.
 type theatre interface {
 	CreateTrial(ctx context.Context, t engine.Trial) (id string, err error)
+	CopyInto(ctx context.Context, from, to, path string, most int64) error
 	Start(ctx context.Context, id string) error
 	Container(ctx context.Context, id string) (engine.Container, error)
 	Logged(ctx context.Context, id string, lines int) (string, error)
@@ -40,7 +41,11 @@ func (p *play) run(ctx context.Context, restored time.Time) error {
 		}
 		return nil
 	}
-	in, err := p.start(ctx, p.trial)
+	in, err := p.create(ctx, p.trial)
+	if err == nil {
+		p.bring(ctx, in)
+		err = in.start(ctx)
+	}
 	if err != nil {
 		return err
 	}
@@ -54,19 +59,28 @@ func (p *play) run(ctx context.Context, restored time.Time) error {
 	return p.examine(ctx, in, examiners)
 }
 
-// start makes a container in the room, and starts it.
-func (p *play) start(ctx context.Context, t engine.Trial) (console, error) {
+// create makes a container in the room.
+func (p *play) create(ctx context.Context, t engine.Trial) (console, error) {
 	p.made++
 	t.Name, t.Volume, t.Labels = fmt.Sprintf("%s-%d", p.room.name, p.made), p.room.name, p.room.labels().container
 	id, err := p.Engine.CreateTrial(ctx, t)
 	if err != nil {
 		return console{}, err
 	}
-	in := console{p.Engine, id, t.Env, p.Now}
-	if err := p.Engine.Start(ctx, id); err != nil {
-		return in, fmt.Errorf("start a container on what was restored: %w", err)
+	return console{p.Engine, id, t.Env, p.Now}, nil
+}
+
+// mostBrought is how many bytes are copied of what is mounted at one path: configuration and secrets have less, data has more.
+const mostBrought = 8 << 20
+
+// bring copies to a new container what the one of today has from its host, so that nothing of the host is mounted. What cannot be had is lacking.
+func (p *play) bring(ctx context.Context, in console) {
+	for _, at := range p.binds {
+		if err := p.Engine.CopyInto(ctx, p.from, in.id, at, mostBrought); err != nil {
+			p.Log.Debug("a drill goes without", "path", at, "err", err)
+			p.lacks = append(p.lacks, "what was mounted at "+at)
+		}
 	}
-	return in, nil
 }
 
 // Pauses between looks, and how long a container has to run to be taken for well that cannot be asked.
@@ -130,16 +144,16 @@ func (p *play) ended(ctx context.Context, in console, c engine.Container) error 
 	return p.unfit(fmt.Sprintf("container %q ended with exit code %d%s", p.container, c.Ending.Exit, in.lastWords(ctx)))
 }
 
-// late is the end of the time, or of the patience of whoever asked.
+// late is the end of the time, or of the patience of whoever asked. A database that takes long is none that is damaged.
 func (p *play) late(ctx context.Context, in console, unanswered string) error {
 	if late := errLate(0); !errors.As(context.Cause(ctx), &late) {
 		return context.Cause(ctx)
 	}
-	return p.unfit(fmt.Sprintf("container %q was not well when %v: %s%s", p.container, context.Cause(ctx), unanswered, in.lastWords(ctx)))
+	return fmt.Errorf("%w: container %q was not well yet: %s%s", context.Cause(ctx), p.container, unanswered, in.lastWords(ctx))
 }
 
-// unfit says that what was started is not well. That tells something about the data only if it is a database that had all that it had when it was
-// backed up.
+// unfit says that what was started is not well. That tells something about the data only if it is a database's server, and had all that it had
+// when it was backed up.
 func (p *play) unfit(words string) error {
 	if len(p.lacks) > 0 {
 		words += "; it lacked " + strings.Join(p.lacks, ", ")
@@ -147,7 +161,7 @@ func (p *play) unfit(words string) error {
 	switch {
 	case p.aside():
 		return unsaid(words + "; it had no network, and is no database whose data could be to blame")
-	case len(p.lacks) > 0:
+	case len(p.lacks) > 0 || !p.serves():
 		return errors.New(words)
 	}
 	return verdict(words)

@@ -28,6 +28,8 @@ type stage struct {
 	command   []string // to ask by, instead
 	lacks     []string // what the recorded container had, in words
 	memory    int64    // bytes that any container may use
+	from      string   // id of the container of today
+	binds     []string // where that one has something of its host, as the recorded one had
 }
 
 // set decides what is started. It finds out beforehand what would keep that from working.
@@ -60,9 +62,9 @@ func unstarted(s stage, command []string) error {
 	return nil
 }
 
-// served tells whether it takes a server to ask the database.
+// served tells whether the database is what its container is for. The others are part of a program that is for something else.
 func served(d recognise.Find) bool {
-	return slices.Contains([]recognise.Kind{recognise.PostgreSQL, recognise.MariaDB, recognise.MySQL, recognise.Redis}, d.Kind)
+	return !slices.Contains([]recognise.Kind{recognise.SQLite, recognise.RocksDB, recognise.LevelDB}, d.Kind)
 }
 
 func kinds(databases []recognise.Find) string {
@@ -106,7 +108,12 @@ func (r *Runner) cast(ctx context.Context, req Request, c snapshot.Container, s 
 	for _, name := range missing {
 		s.lacks = append(s.lacks, "environment variable "+name)
 	}
+	s.from = today.id
 	for _, at := range c.Run.Elsewhere {
+		if slices.ContainsFunc(today.mounts, func(m engine.Mount) bool { return m.Destination == at && m.Volume == "" }) {
+			s.binds = append(s.binds, at)
+			continue
+		}
 		s.lacks = append(s.lacks, "what was mounted at "+at)
 	}
 	s.trial = engine.Trial{Image: image.ID, At: c.Run.Destination, PIDs: mostProcesses}
@@ -138,12 +145,13 @@ func (r *Runner) image(ctx context.Context, c snapshot.Container) (engine.Image,
 
 // current is the container that is today what the recorded one was.
 type current struct {
-	there   bool
+	id      string // "" when there is none
 	imageID string
+	mounts  []engine.Mount
 	engine.Setup
 }
 
-// today looks for it: of the same name, or of the same service of compose.
+// today looks for it: of the same name, or of the same service of compose or swarm.
 func (r *Runner) today(ctx context.Context, c snapshot.Container) (current, error) {
 	containers, err := r.Engine.Containers(ctx)
 	if err != nil {
@@ -153,6 +161,11 @@ func (r *Runner) today(ctx context.Context, c snapshot.Container) (current, erro
 	if i < 0 && c.Service != "" {
 		i = slices.IndexFunc(containers, func(now engine.Container) bool { return now.Project() == c.Project && now.Service() == c.Service })
 	}
+	if i < 0 {
+		i = slices.IndexFunc(containers, func(now engine.Container) bool {
+			return now.Task() && strings.HasPrefix(c.Name, now.SwarmServiceName()+".")
+		})
+	}
 	if i < 0 || containers[i].Mute {
 		return current{}, nil
 	}
@@ -160,7 +173,8 @@ func (r *Runner) today(ctx context.Context, c snapshot.Container) (current, erro
 	if errors.Is(err, engine.ErrNotFound) {
 		return current{}, nil
 	}
-	return current{there: true, imageID: containers[i].ImageID, Setup: setup}, err
+	now := containers[i]
+	return current{id: now.ID, imageID: now.ImageID, mounts: now.Mounts, Setup: setup}, err
 }
 
 // probing is how often the container's own health check is made at least: a drill does not wait longer than it must.

@@ -257,3 +257,38 @@ func TestAKilledDrillLeavesNothingForLong(t *testing.T) {
 		wantNoDrills(t, d)
 	})
 }
+
+// What the original had of its host and in its environment the drill has too, as long as the original is there; all the more with encryption.
+func TestADrillHasWhatTheOriginalHas(t *testing.T) {
+	d := testenv.NewDocker(t)
+	_, p := newProgram(t, d).encrypting()
+	conf := t.TempDir()
+	if err := os.WriteFile(filepath.Join(conf, "pg.conf"), []byte("max_connections = 17\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	data := d.Volume("data", enrolled(), nil)
+	db := d.Run(testenv.Container{
+		Name: "db",
+		Config: container.Config{
+			Image: d.PostgresImage(), Cmd: []string{"/bin/sh", "/start", "-c", "config_file=/etc/pg/pg.conf"}, Env: []string{"TOKEN=s3cret"},
+			Labels: map[string]string{"backupd.drill.exec": `test "$(psql -Atc 'show max_connections') $TOKEN" = "17 s3cret"`},
+		},
+		HostConfig: container.HostConfig{Binds: []string{data + ":/data", conf + ":/etc/pg:ro"}},
+	})
+	d.WaitLog(db, testenv.PostgresReady)
+	p.backup(0, data)
+	came := p.drill(0, data)
+	if len(came.Checks) != 1 || came.Checks[0].Of != "command" {
+		t.Errorf("it tells %+v", came)
+	}
+	wantNoDrills(t, d)
+
+	d.Remove(db)
+	e := p.run(1, "drill", data)
+	for _, words := range []string{"NOT TRIED", "/etc/pg", "environment variable TOKEN", "ended with exit code"} {
+		if !strings.Contains(e.out, words) {
+			t.Errorf("without the original it does not say %q, but: %s", words, e.out)
+		}
+	}
+	wantNoDrills(t, d)
+}

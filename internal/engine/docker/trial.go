@@ -1,10 +1,14 @@
 package docker
 
 import (
+	"archive/tar"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"path"
 	"strconv"
+	"sync"
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/mount"
@@ -122,4 +126,67 @@ func (c *Client) logged(ctx context.Context, id string, lines int, to *tail) err
 	}
 	_, err = stdcopy.StdCopy(to, to, stream)
 	return errors.Join(err, stream.Close())
+}
+
+// CopyInto copies a file, or a folder with all in it, from one container to the same path in another, which has not been started. Of more than
+// most bytes nothing is said about how much of it is there then. Sockets and devices are left out.
+func (c *Client) CopyInto(ctx context.Context, from, to, name string, most int64) error {
+	ctx, cancel := bounded(ctx, answerLimit)
+	defer cancel()
+	if err := errors.Join(segment(from), segment(to)); err != nil {
+		return fmt.Errorf("copy %s between containers: %w", name, err)
+	}
+	if err := c.copyInto(ctx, from, to, name, most); err != nil {
+		return fmt.Errorf("copy %s from container %q: %w", name, from, c.sorted(ctx, err))
+	}
+	return nil
+}
+
+func (c *Client) copyInto(ctx context.Context, from, to, name string, most int64) error {
+	source, _, err := c.api.CopyFromContainer(ctx, from, name)
+	if err != nil {
+		return err
+	}
+	pr, pw := io.Pipe()
+	var copying sync.WaitGroup
+	copying.Go(func() { pw.CloseWithError(relocate(pw, source, path.Dir(name), most)) })
+	err = c.api.CopyToContainer(ctx, to, "/", pr, container.CopyToContainerOptions{})
+	_ = pr.Close() // lets relocate end when the engine refused
+	copying.Wait()
+	return errors.Join(err, source.Close())
+}
+
+// relocate passes a tar stream on, with what is in it below a folder.
+func relocate(w io.Writer, from io.Reader, folder string, most int64) error {
+	in, out, copied := tar.NewReader(from), tar.NewWriter(w), false
+	for {
+		h, err := in.Next()
+		if errors.Is(err, io.EOF) && !copied {
+			return errors.New("it is neither file nor folder")
+		}
+		if errors.Is(err, io.EOF) {
+			return out.Close()
+		}
+		if err != nil {
+			return err
+		}
+		switch h.Typeflag {
+		case tar.TypeReg, tar.TypeDir, tar.TypeSymlink:
+		case tar.TypeLink:
+			h.Linkname = path.Join(folder, h.Linkname)[1:]
+		default:
+			continue
+		}
+		if most -= h.Size; most < 0 {
+			return errors.New("it is too large to be copied")
+		}
+		h.Name = path.Join(folder, h.Name)[1:]
+		if err := out.WriteHeader(h); err != nil {
+			return err
+		}
+		if _, err := io.Copy(out, in); err != nil {
+			return err
+		}
+		copied = true
+	}
 }

@@ -64,6 +64,8 @@ type Container struct {
 	Work func()
 	// Setup is how its process is started.
 	Setup engine.Setup
+	// Files are those that CopyInto knows, by path, with their sizes.
+	Files map[string]int64
 	// Log is all that it has printed.
 	Log string
 	// OnStart is what it does when it is started; it may end at once, by setting its state and its ending.

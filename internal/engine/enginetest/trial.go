@@ -79,3 +79,24 @@ func (f *Fake) Logged(ctx context.Context, id string, lines int) (text string, e
 	})
 	return text, err
 }
+
+// CopyInto copies one of a container's Files.
+func (f *Fake) CopyInto(ctx context.Context, from, to, path string, most int64) error {
+	return f.on(ctx, "copy from", from, func(c *Container) error {
+		other, err := f.find(to)
+		size, there := c.Files[path]
+		switch {
+		case err != nil:
+			return err
+		case !there:
+			return fmt.Errorf("copy %s: %w", path, engine.ErrNotFound)
+		case size > most:
+			return fmt.Errorf("copy %s: it is too large to be copied", path)
+		}
+		if other.Files == nil {
+			other.Files = map[string]int64{}
+		}
+		other.Files[path] = size
+		return nil
+	})
+}
