@@ -33,6 +33,8 @@ type Source interface {
 	Facts(m snapshot.Manifest) (snapshot.Restore, error)
 	// Databases are those that the snapshot's data is of.
 	Databases(ctx context.Context, m snapshot.Manifest) ([]recognise.Find, error)
+	// Hold keeps the snapshot from being removed until it is released.
+	Hold(ctx context.Context, m snapshot.Manifest) (release func() error, err error)
 	// ToVolume restores to an empty volume that there is, and gives the bytes of files.
 	ToVolume(ctx context.Context, m snapshot.Manifest, volume string) (bytes int64, err error)
 }
@@ -138,23 +140,28 @@ func (r *Runner) try(ctx context.Context, req Request, where *room, d *snapshot.
 	if err != nil {
 		return err
 	}
-	began := r.Now()
-	r.step("restoring")
-	if d.Bytes, err = r.restore(ctx, req, where); err != nil {
+	if err := r.restore(ctx, req, where, d); err != nil {
 		return err
 	}
-	restored := r.Now()
-	d.RestoreMS = restored.Sub(began).Milliseconds()
 	play := &play{Runner: r, stage: stage, room: where, record: d}
-	return play.run(ctx, restored)
+	return play.run(ctx, r.Now())
 }
 
-func (r *Runner) restore(ctx context.Context, req Request, where *room) (int64, error) {
-	labels := where.labels()
-	if _, err := r.Engine.CreateVolume(ctx, engine.Volume{Name: where.name, Driver: "local", Labels: labels.volume}); err != nil {
-		return 0, fmt.Errorf("make a scratch volume: %w", err)
+// restore restores to the scratch volume. How long one waits for a backup of the volume to end is not counted.
+func (r *Runner) restore(ctx context.Context, req Request, where *room, d *snapshot.Drill) (err error) {
+	release, err := req.From.Hold(ctx, req.Snapshot)
+	if err != nil {
+		return err
 	}
-	return req.From.ToVolume(ctx, req.Snapshot, where.name)
+	defer func() { err = errors.Join(err, release()) }()
+	r.step("restoring")
+	began, labels := r.Now(), where.labels()
+	if _, err := r.Engine.CreateVolume(ctx, engine.Volume{Name: where.name, Driver: "local", Labels: labels.volume}); err != nil {
+		return fmt.Errorf("make a scratch volume: %w", err)
+	}
+	d.Bytes, err = req.From.ToVolume(ctx, req.Snapshot, where.name)
+	d.RestoreMS = r.Now().Sub(began).Milliseconds()
+	return err
 }
 
 func (r *Runner) step(what string) {

@@ -65,6 +65,10 @@ func (s *source) Databases(context.Context, snapshot.Manifest) ([]recognise.Find
 	return s.databases, nil
 }
 
+func (s *source) Hold(context.Context, snapshot.Manifest) (func() error, error) {
+	return func() error { return nil }, nil
+}
+
 func (s *source) ToVolume(ctx context.Context, _ snapshot.Manifest, name string) (int64, error) {
 	v, err := s.w.eng.Volume(ctx, name)
 	if err == nil {
@@ -371,7 +375,14 @@ func TestVerdicts(t *testing.T) {
 			failed: "pg_dumpall --file=/dev/null (reads all rows",
 		},
 		"there is no checker": {around: func(w *world) { w.server.lacks = []string{"pg_amcheck"} }},
-		"there is no client":  {around: func(w *world) { w.server.lacks = []string{"psql"} }, err: "no psql"},
+		"the server lets nobody in": {
+			around: func(w *world) {
+				w.server.exits = map[string]int{"psql": 2}
+				w.server.says = map[string]string{"psql": "FATAL:  password authentication failed for user \"postgres\"\n"}
+			},
+			err: "does not let anybody in who is known here",
+		},
+		"there is no client": {around: func(w *world) { w.server.lacks = []string{"psql"} }, err: "no psql"},
 		"the command is content": {around: func(w *world) {
 			w.request.Exec, w.server.lacks = []string{"ask"}, []string{"psql"}
 		}},

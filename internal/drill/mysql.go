@@ -52,6 +52,9 @@ func (m *mysql) answers(ctx context.Context) (string, error) {
 		}
 		first = cmp.Or(first, said.String())
 	}
+	if shutOut.MatchString(first) {
+		return "", locked(m.kind, first)
+	}
 	return "it does not answer: " + first, nil
 }
 

@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"path"
+	"regexp"
 	"strings"
 
 	"github.com/backupd/backupd/internal/engine"
@@ -53,7 +55,18 @@ func (p *postgres) answers(ctx context.Context) (string, error) {
 			said = words.String()
 		}
 	}
+	if shutOut.MatchString(said) {
+		return "", locked(recognise.PostgreSQL, said)
+	}
 	return "it does not answer: " + said, nil
+}
+
+// shutOut is how servers say that they run, and that somebody may not come in, which does not get better by waiting.
+var shutOut = regexp.MustCompile(`(?i)authentication failed|no pg_hba\.conf entry|role .* does not exist|no password supplied|Access denied for user`)
+
+// locked is why a database cannot be asked that runs.
+func locked(kind recognise.Kind, said string) error {
+	return fmt.Errorf("%s runs and does not let anybody in who is known here: %s: give the variables with its user and password by an env-file, or say with backupd.drill.exec how to ask it", kind, said)
 }
 
 // address finds out where the server listens, from the file that it keeps beside its data (lines: process, folder, start, port, folder of

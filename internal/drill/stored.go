@@ -2,7 +2,6 @@ package drill
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 
@@ -20,13 +19,13 @@ type Stored struct {
 	Locks   catalog.Locks
 }
 
+// Hold holds the lock of the volume, without which nobody removes any of its snapshots.
+func (s Stored) Hold(ctx context.Context, m snapshot.Manifest) (release func() error, err error) {
+	return s.Locks.Hold(ctx, m.Volume)
+}
+
 // ToVolume restores to an empty volume that there is.
 func (s Stored) ToVolume(ctx context.Context, m snapshot.Manifest, volume string) (bytes int64, err error) {
-	release, err := s.Locks.Hold(ctx, m.Volume) // for retention to leave it there
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, release()) }()
 	result, err := s.Restore.ToVolume(ctx, restore.Request{Snapshot: m, From: s.Catalog}, volume, nil)
 	return result.Report.Bytes, err
 }
