@@ -25,6 +25,9 @@ func (r *Runner) runs(ctx context.Context, v plan.Volume) map[string]*snapshot.R
 		return runs
 	}
 	for _, c := range v.Containers {
+		if c.Mute { // nor would the engine answer now
+			continue
+		}
 		run, err := r.run(ctx, c, v.Volume)
 		if err != nil {
 			r.Log.Warn("how a container is started is not recorded, so that drills cannot start it", "volume", v.Name, "container", c.Name, "err", err)

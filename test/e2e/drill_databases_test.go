@@ -236,3 +236,19 @@ func TestADrillFindsWhatIsWrongWithEachDatabase(t *testing.T) {
 		}
 	}
 }
+
+// A drill needs no folder of the engine's on this host: helpers restore, and this program's own image asks.
+func TestADrillOnAnEngineElsewhere(t *testing.T) {
+	testenv.Root(t)
+	d := testenv.NewDocker(t)
+	k := keepers["sqlite"]
+	p := newProgram(t, d).elsewhere(d)
+	data := k.volume(t, d)
+	id := k.start(t, d, "db", data)
+	d.Exec(id, k.begin...)
+	p.backup(0, data)
+	came := p.drill(0, data)
+	wantChecks(t, came, k.checks...)
+	wantNoDrills(t, d)
+	noHelpers(t, d, data)
+}
