@@ -20,8 +20,8 @@ type Cache struct {
 	used  list.List // of *kept; used last in front
 }
 
-// fetchesAtOnce is how many frames are fetched at the same time for one cache.
-const fetchesAtOnce = 8
+// fetchesAtOnce is how many frames, each with those that are read ahead, are fetched at the same time for one cache.
+const fetchesAtOnce = 6
 
 // NewCache gives an empty cache of so many bytes.
 func NewCache(most int64) *Cache {
@@ -127,4 +127,19 @@ func (c *Cache) settle(k *kept) {
 		delete(c.known, last.key)
 		c.held -= last.weight
 	}
+}
+
+// keep puts a thing into the cache that nobody has asked for, unless somebody has by now.
+func keep[T any](c *Cache, key cacheKey, value T, weigh func(T) int64) {
+	if k, mine := c.claim(key); mine {
+		k.value, k.weight = value, weigh(value)
+		c.settle(k)
+	}
+}
+
+// has tells whether a thing is in the cache, or is being fetched.
+func (c *Cache) has(key cacheKey) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.known[key] != nil
 }

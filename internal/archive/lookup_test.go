@@ -191,14 +191,37 @@ func TestReadAtFetchesOnce(t *testing.T) {
 	for i := range 40 {
 		all.Go(func() {
 			p := make([]byte, 4096)
-			_, err := r.ReadAt(t.Context(), e, p, int64(7+i%4)<<20+int64(i))
-			if err != nil || !bytes.Equal(p, random[(7+i%4)<<20+i:][:4096]) {
+			_, err := r.ReadAt(t.Context(), e, p, int64(3+i%4*2)<<20+int64(i)) // apart, so that nobody reads on
+			if err != nil || !bytes.Equal(p, random[(3+i%4*2)<<20+i:][:4096]) {
 				t.Errorf("reader %d: %v", i, err)
 			}
 		})
 	}
 	all.Wait()
 	if s.requests != 4 || s.bytes > 4*maxStoredFrame {
+		t.Errorf("%d requests for %d bytes", s.requests, s.bytes)
+	}
+}
+
+// Who reads on gets several frames with one request, and never more than the file.
+func TestReadAtReadsAhead(t *testing.T) {
+	dir := t.TempDir()
+	random := make([]byte, 20<<20)
+	rand.NewChaCha8([32]byte{1}).Read(random)
+	write(t, dir, map[string]string{"a": strings.Repeat("x", 1<<20), "large": string(random), "z": strings.Repeat("y", 9<<20)})
+	data, _ := archived(t, dir, Options{Level: Fastest})
+	s := &stock{ReaderAt: bytes.NewReader(data)}
+	r, err := Open(t.Context(), s.source, int64(len(data)), ReaderOptions{Cache: NewCache(8 << 20)})
+	must(t, err)
+	defer r.Close()
+	e, err := r.Stat(t.Context(), "large")
+	must(t, err)
+	s.requests, s.bytes = 0, 0
+	got, err := io.ReadAll(io.NewSectionReader(readerAt{t.Context(), r, e}, 0, e.Size))
+	if err != nil || !bytes.Equal(got, random) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+	if s.requests > 20/4+3 || s.bytes > 20*maxStoredFrame+1<<20 {
 		t.Errorf("%d requests for %d bytes", s.requests, s.bytes)
 	}
 }

@@ -52,7 +52,7 @@ func (r *Reader) parts(ctx context.Context, e *Indexed) ([]part, error) {
 func (r *Reader) sparseParts(ctx context.Context, e *Indexed) ([]part, error) {
 	at := e.from + e.header
 	all, err := readMap(e.Size, e.stored, func(block []byte) error {
-		err := r.readTar(ctx, block, at)
+		err := r.readTar(ctx, block, at, span{})
 		at += int64(len(block))
 		return err
 	})
@@ -77,20 +77,21 @@ func (r *Reader) readParts(ctx context.Context, parts []part, p []byte, off int6
 		if in.empty() {
 			return nil
 		}
-		if err := r.readTar(ctx, p[in.lo-off:in.hi-off], part.in+in.lo-part.at); err != nil {
+		data := span{part.in, part.in + part.size}
+		if err := r.readTar(ctx, p[in.lo-off:in.hi-off], part.in+in.lo-part.at, data); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// readTar fills p with what is at an offset of the tar.
-func (r *Reader) readTar(ctx context.Context, p []byte, at int64) error {
+// readTar fills p with what is at an offset of the tar. What is around it may be read ahead.
+func (r *Reader) readTar(ctx context.Context, p []byte, at int64, around span) error {
 	for piece, err := range r.pieces(ctx, span{at, at + int64(len(p))}) {
 		if err != nil {
 			return damaged(err)
 		}
-		plain, err := r.frame(ctx, piece)
+		plain, err := r.frame(ctx, piece, around)
 		if err != nil {
 			return damaged(err)
 		}
@@ -99,24 +100,65 @@ func (r *Reader) readTar(ctx context.Context, p []byte, at int64) error {
 	return nil
 }
 
+func (p *piece) key() cacheKey { return cacheKey{p.frame.digest, plainFrame, 0} }
+
+func weighBytes(plain []byte) int64 { return int64(len(plain)) }
+
 // frame gives the whole frame that a piece is of.
-func (r *Reader) frame(ctx context.Context, p piece) ([]byte, error) {
-	key := cacheKey{p.frame.digest, plainFrame, 0}
-	return through(ctx, r.o.Cache, key, func(plain []byte) int64 { return int64(len(plain)) }, func() ([]byte, error) {
+func (r *Reader) frame(ctx context.Context, p piece, around span) ([]byte, error) {
+	return through(ctx, r.o.Cache, p.key(), weighBytes, func() ([]byte, error) {
+		run := r.ahead(ctx, p, around)
 		release, err := r.o.Cache.slot(ctx)
 		if err != nil {
 			return nil, err
 		}
 		defer release()
-		stored, err := p.origin.fetch(ctx, p.frame.place, int64(p.frame.stored))
+		last := run[len(run)-1].frame
+		stored, err := p.origin.fetch(ctx, p.frame.place, last.place+int64(last.stored)-p.frame.place)
 		if err != nil {
 			return nil, err
 		}
-		p.lo, p.hi = 0, p.frame.plain
-		b := block{stored: stored, plain: make([]byte, 0, p.frame.plain)}
-		err = p.unframe(r, &b)
-		return b.plain, err
+		for _, next := range run[1:] {
+			// Of one that is damaged it is told when it is wanted.
+			if plain, err := r.unframed(next, stored[next.frame.place-p.frame.place:]); err == nil {
+				keep(r.o.Cache, next.key(), plain, weighBytes)
+			}
+		}
+		return r.unframed(p, stored)
 	})
+}
+
+// unframed opens the whole frame of a piece, with which what is stored begins.
+func (r *Reader) unframed(p piece, stored []byte) ([]byte, error) {
+	p.lo, p.hi = 0, p.frame.plain
+	b := block{stored: stored[:p.frame.stored], plain: make([]byte, 0, p.frame.plain)}
+	err := p.unframe(r, &b)
+	return b.plain, err
+}
+
+// readAhead is how much of the tar is fetched with one request by who reads on.
+const readAhead = 4 * frameSize
+
+// ahead gives a piece and those to fetch with it: what comes next to it, where what comes before was read a moment ago. An error ends it, and is
+// told when that part is wanted.
+func (r *Reader) ahead(ctx context.Context, p piece, around span) (run []piece) {
+	run = []piece{p}
+	frame := span{p.at - int64(p.lo), p.at - int64(p.lo) + int64(p.frame.plain)}
+	if frame.lo <= around.lo || around.empty() {
+		return run
+	}
+	for before, err := range r.pieces(ctx, span{frame.lo - 1, frame.lo}) {
+		if err != nil || !r.o.Cache.has(before.key()) {
+			return run
+		}
+	}
+	for next, err := range r.pieces(ctx, span{frame.hi, frame.lo + readAhead}.and(around)) {
+		if err != nil || !follows(run, next) || r.o.Cache.has(next.key()) {
+			break
+		}
+		run = append(run, next)
+	}
+	return run
 }
 
 // What a cache has beside parts of the index.
@@ -131,7 +173,7 @@ func (r *Reader) Xattrs(ctx context.Context, e Indexed) (map[string]string, erro
 		return nil, damaged(fmt.Errorf("entry %q: a header of %d bytes", e.Path, e.header))
 	}
 	blocks := make([]byte, e.header)
-	if err := r.readTar(ctx, blocks, e.from); err != nil {
+	if err := r.readTar(ctx, blocks, e.from, span{}); err != nil {
 		return nil, fmt.Errorf("read attributes of %q: %w", e.Path, ended(ctx, err))
 	}
 	m, err := e.parseHeader(blocks)
