@@ -8,7 +8,7 @@
 # running is never touched: COMMAND finds the private one in TEST_DOCKER_HOST, and no DOCKER_* variable.
 # What cannot be had is said loudly and gone without: tests that need it count themselves as not run.
 #
-# Groups: engine shell compose postgres race archive memory filesystem systemd places s3; all of them by default.
+# Groups: engine shell compose postgres race archive memory filesystem systemd places folder s3; all of them by default.
 set -euo pipefail
 
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -40,6 +40,7 @@ systemd|systemd|/lib/systemd/systemd|the units under a real systemd
 systemd|procps|pgrep|looking for processes that were left
 places|rclone|rclone|targets of rclone, and a WebDAV server
 places|openssh-server|/usr/sbin/sshd|targets of an SFTP server
+folder|strace|strace|killing a process at each of its system calls
 memory|time|/usr/bin/time|measuring the memory of a program
 filesystem|xfsprogs|mkfs.xfs|file systems whose files can be cloned
 filesystem|btrfs-progs|mkfs.btrfs|file systems whose files can be cloned

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,6 +25,8 @@ import (
 type Source interface {
 	// Size is the bytes that it takes, or 0 when that is not known.
 	Size() int64
+	// Part tells whether it has only some of what belongs into the folder.
+	Part() bool
 	// Extract writes into a folder of this machine. What it writes before an error is for the caller to remove.
 	Extract(ctx context.Context, dir string) (archive.Report, error)
 	// Send gives the archive to a function that does so elsewhere, with what it is to take of it, and gives what that came to.
@@ -48,30 +51,54 @@ func (f Folder) Close() error { return nil }
 // Path gives its path.
 func (f Folder) Path() string { return f.path }
 
-// Take takes the folder's archive, as the function of that name does, without what a restore may be about to put there.
+// Take takes the folder's archive, as the function of that name does, without what restores have lying there.
 func (f Folder) Take(ctx context.Context, w io.Writer, o archive.Options) (*Taking, error) {
-	o.Exclude = append(slices.Clip(o.Exclude), spareName+"*")
+	if err := f.unsettled(); err != nil {
+		return nil, err
+	}
+	o.Exclude = append(slices.Clip(o.Exclude), notContent()...)
 	return take(ctx, f.path, w, o)
 }
 
-// Empty tells whether nothing is in it.
+// Empty tells whether nothing is in it, but for what restores have lying there.
 func (f Folder) Empty(context.Context) (bool, error) {
-	children, err := os.ReadDir(f.path)
-	if err != nil {
+	for _, err := range children(f.path) {
 		return false, err
 	}
-	return len(children) == 0, nil
+	return true, nil
+}
+
+// children gives the names of what is in a folder and belongs to it.
+func children(dir string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		root, err := os.OpenRoot(dir)
+		if err != nil {
+			yield("", err)
+			return
+		}
+		defer root.Close()
+		for name, err := range names(root, ".") {
+			if !yield(name, err) {
+				return
+			}
+		}
+	}
 }
 
 // Fill extracts into the folder, which is empty, and makes it what it was when that fails.
-func (f Folder) Fill(ctx context.Context, from Source) (archive.Report, error) {
-	before, err := readAttributes(f.path)
+func (f Folder) Fill(ctx context.Context, from Source) (report archive.Report, err error) {
+	dir, err := os.Open(f.path)
 	if err != nil {
 		return archive.Report{}, err
 	}
-	report, err := extract(ctx, from, f.path)
+	defer func() { err = errors.Join(err, dir.Close()) }()
+	before, err := readAttributes(dir)
 	if err != nil {
-		return archive.Report{}, errors.Join(err, removeChildren(f.path), before.apply(f.path))
+		return archive.Report{}, err
+	}
+	report, err = extract(ctx, from, f.path)
+	if err != nil {
+		return archive.Report{}, errors.Join(err, removeChildren(f.path), before.apply(dir))
 	}
 	return report, nil
 }
@@ -101,10 +128,12 @@ func enoughSpace(dir string, bytes int64) error {
 }
 
 func removeChildren(dir string) error {
-	children, err := os.ReadDir(dir)
-	errs := []error{err}
-	for _, child := range children {
-		errs = append(errs, os.RemoveAll(filepath.Join(dir, child.Name())))
+	var errs []error
+	for name, err := range children(dir) {
+		if err == nil {
+			err = os.RemoveAll(filepath.Join(dir, name))
+		}
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }

@@ -9,5 +9,5 @@ import (
 
 // Entries gives what is in the folder, as archive.Walk does, without what a restore may be about to put there.
 func (f Folder) Entries(ctx context.Context) iter.Seq2[archive.Indexed, error] {
-	return archive.Walk(ctx, f.path, archive.Options{Exclude: []string{spareName + "*"}})
+	return archive.Walk(ctx, f.path, archive.Options{Exclude: notContent()})
 }

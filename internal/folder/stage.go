@@ -14,85 +14,150 @@ import (
 	"github.com/backupd/backupd/internal/durable"
 )
 
-// Stage is a folder on the file system of another: what comes in lies there until it takes the place of what is there, which then
-// lies there until it is removed.
+// Stage is a folder on the file system of another, whose content can take the place of what that other holds, which then lies in the stage.
+// What becomes of that is for the stage's user to say.
 type Stage struct {
-	dir    string
-	lock   *durable.Lock // for as long as it is in use
 	volume string        // folder
 	was    os.FileInfo   // of the volume's
-	undo   []func() error
-	keep   bool // it holds data that could not be put back where it was
+	dir    string        // the stage's own
+	lock   *durable.Lock // while something comes in
 }
 
-// What a stage's folder is called tells whoever finds one what lies there: what can be had again, or, from the beginning of an exchange to
-// its end, what may be the only copy of a volume's data.
+// kind is what lies in a stage's folder, and the beginning of the folder's name.
+type kind string
+
 const (
-	spareName = ".backupd-restore-"
-	onlyName  = ".backupd-exchange-"
+	arriving  kind = ".backupd-restore-"  // what came in, or some of it: it can be had again
+	exchanged kind = ".backupd-exchange-" // some of both, in the middle of an exchange
+	replaced  kind = ".backupd-replaced-" // what was there before a restore
+	undone    kind = ".backupd-undone-"   // what a restore had put there, and all that was done to it since
 )
+
+var kinds = []kind{arriving, exchanged, replaced, undone}
+
+// kindOf tells what a folder's name says of it; "" is that it is no stage's.
+func kindOf(name string) kind {
+	for _, k := range kinds {
+		if strings.HasPrefix(name, string(k)) {
+			return k
+		}
+	}
+	return ""
+}
+
+// notContent gives globs of what may lie in a volume's folder and is none of its content.
+func notContent() (globs []string) {
+	for _, k := range kinds {
+		globs = append(globs, string(k)+"*")
+	}
+	return globs
+}
 
 // What is in a stage's folder.
 const (
-	lockName = "lock"
-	ofName   = "of" // a symbolic link to the name of the volume's folder
+	lockName    = "lock"    // held by who extracts
+	ofName      = "of"      // a symbolic link to the name of the volume's folder
+	contentName = "content" // what can take the place of the volume's
+	asideName   = "aside"   // for the moment that it takes to exchange two files
+	planName    = "plan"
+	backName    = "back" // there when an exchange is being taken back
 )
 
 // Stage extracts into a folder beside this one, where that may be; or inside, where what is beside is not known to be its owner's, or is on
-// another file system. Removing the stage is left to the caller.
+// another file system. All of it is on disk then. Closing the stage is left to the caller.
 func (f Folder) Stage(ctx context.Context, from Source) (*Stage, archive.Report, error) {
 	if err := f.sweep(); err != nil {
 		return nil, archive.Report{}, err
 	}
-	s, err := newStage(f.path, f.beside)
+	s, err := f.newStage()
 	if err != nil {
 		return nil, archive.Report{}, err
 	}
-	report, err := extract(ctx, from, s.incoming())
+	report, err := extract(ctx, from, s.content())
+	if err == nil {
+		err = s.prepare(from.Part())
+	}
 	if err != nil {
-		return nil, archive.Report{}, errors.Join(err, s.Remove(ctx))
+		return nil, archive.Report{}, errors.Join(err, s.Close(ctx))
 	}
 	return s, report, nil
 }
 
-func newStage(volume string, mayBeBeside bool) (*Stage, error) {
-	parent := volume
-	if mayBeBeside && oneDevice(volume, filepath.Dir(volume)) {
-		parent = filepath.Dir(volume)
+func (f Folder) newStage() (*Stage, error) {
+	parent := f.path
+	if f.beside && oneDevice(f.path, filepath.Dir(f.path)) {
+		parent = filepath.Dir(f.path)
 	}
-	was, err := os.Stat(volume)
+	s, err := f.stageAt("")
 	if err != nil {
-		return nil, fmt.Errorf("look at the folder: %w", err)
+		return nil, err
 	}
-	s := &Stage{volume: volume, was: was}
-	err = unseen(volume, parent, func() (err error) {
-		s.dir, err = os.MkdirTemp(parent, spareName)
+	err = s.unseen(parent, func() (err error) {
+		s.dir, err = os.MkdirTemp(parent, string(arriving))
 		return err
 	})
 	if err == nil {
 		err = s.furnish()
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("make a folder for what comes in: %w", err), s.remove())
+		return nil, errors.Join(fmt.Errorf("make a folder for what comes in: %w", err), s.Close(context.Background()))
 	}
 	return s, nil
+}
+
+// stageAt gives the stage that has a folder already.
+func (f Folder) stageAt(dir string) (*Stage, error) {
+	was, err := os.Stat(f.path)
+	if err != nil {
+		return nil, fmt.Errorf("look at the folder: %w", err)
+	}
+	return &Stage{volume: f.path, was: was, dir: dir}, nil
 }
 
 func (s *Stage) furnish() (err error) {
 	if s.lock, err = durable.TryLock(filepath.Join(s.dir, lockName)); err != nil {
 		return err
 	}
-	for _, sub := range []string{s.incoming(), s.outgoing()} {
-		err = errors.Join(err, os.Mkdir(sub, 0o700))
+	for _, sub := range []string{contentName, asideName} {
+		err = errors.Join(err, os.Mkdir(filepath.Join(s.dir, sub), 0o700))
 	}
 	return errors.Join(err, os.Symlink(filepath.Base(s.volume), filepath.Join(s.dir, ofName)))
+}
+
+// prepare writes back what came in, for which nobody is to wait later, and notes what of the volume it is to replace.
+func (s *Stage) prepare(part bool) error {
+	if err := syncFileSystem(s.dir); err != nil {
+		return err
+	}
+	return writePlan(s.dir, plan{Part: part, Then: replaced, Else: arriving}, nil)
 }
 
 // Where tells the stage's own folder.
 func (s *Stage) Where() string { return s.dir }
 
-// Remove removes the stage with all that lies there.
-func (s *Stage) Remove(context.Context) error { return s.remove() }
+// Close ends the use of the stage. What came in and did not get into the volume goes; all else stays, for Replaced to find.
+func (s *Stage) Close(context.Context) (err error) {
+	if s.dir != "" && kindOf(filepath.Base(s.dir)) == arriving {
+		err = s.remove()
+	}
+	if s.lock != nil {
+		err = errors.Join(err, s.lock.Unlock())
+		s.lock = nil
+	}
+	return err
+}
+
+// Discard removes all that lies there, unless that is what belongs into the volume.
+func (s *Stage) Discard(context.Context) error {
+	if k := kindOf(filepath.Base(s.dir)); k == exchanged {
+		return fmt.Errorf("%s holds data that belongs into the volume", s.dir)
+	} else if k != arriving { // from now on there may be only a part of it
+		if err := s.become(arriving); err != nil {
+			return err
+		}
+	}
+	return s.remove()
+}
 
 // oneDevice tells whether two folders are on one file system, so that files can be renamed between them.
 func oneDevice(a, b string) bool {
@@ -100,123 +165,46 @@ func oneDevice(a, b string) bool {
 	return unix.Stat(a, &in) == nil && unix.Stat(b, &beside) == nil && in.Dev == beside.Dev
 }
 
-func (s *Stage) incoming() string { return filepath.Join(s.dir, "incoming") }
-func (s *Stage) outgoing() string { return filepath.Join(s.dir, "outgoing") }
+func (s *Stage) content() string { return filepath.Join(s.dir, contentName) }
 
-// remove removes as much of the stage as was made.
-func (s *Stage) remove() (err error) {
-	switch {
-	case s.keep:
-		err = fmt.Errorf("%s holds data that belongs into the volume: put it back by hand", s.dir)
-	case s.dir != "":
-		err = removeStage(s.volume, s.dir)
-	}
-	if s.lock != nil {
-		err = errors.Join(err, s.lock.Unlock())
-	}
-	return err
-}
-
-// removeStage leaves something to be found until all else is gone.
-func removeStage(volume, dir string) error {
-	return unseen(volume, filepath.Dir(dir), func() error {
-		for _, name := range []string{"incoming", "outgoing"} {
-			if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
-				return err
-			}
+// remove removes as much of the stage as was made, and leaves something to be found until all else is gone.
+func (s *Stage) remove() error {
+	return s.unseen(filepath.Dir(s.dir), func() error {
+		if err := os.RemoveAll(s.content()); err != nil {
+			return err
 		}
-		return os.RemoveAll(dir)
+		return os.RemoveAll(s.dir)
 	})
 }
 
+// become has the folder tell what lies in it, for good.
+func (s *Stage) become(k kind) error {
+	parent, random := filepath.Dir(s.dir), s.dir[strings.LastIndexByte(s.dir, '-')+1:]
+	to := filepath.Join(parent, string(k)+random)
+	err := s.unseen(parent, func() error { return os.Rename(s.dir, to) })
+	if err != nil {
+		return err
+	}
+	s.dir = to
+	return durable.SyncDir(parent)
+}
+
 // unseen does something with the stage in its parent, which is no change of the volume and is not to look like one.
-func unseen(volume, parent string, do func() error) error {
-	if parent != volume {
+func (s *Stage) unseen(parent string, do func() error) error {
+	if parent != s.volume {
 		return do()
 	}
-	root, err := readAttributes(volume)
-	if err != nil {
-		return errors.Join(err, do())
-	}
-	return errors.Join(do(), root.apply(volume))
+	return unchanged(s.volume, do)
 }
 
-// Exchange puts what came in into the place of what is there. When that fails, everything is put back as it was.
-func (s *Stage) Exchange(context.Context) error {
-	// What was mounted for its users alone went away with them: what shows now is the folder below.
-	if now, err := os.Stat(s.volume); err != nil || !os.SameFile(s.was, now) {
-		return errors.Join(fmt.Errorf("another folder shows at %s since its users have stopped: it is only mounted while they run", s.volume), err)
-	}
-	err := s.replace()
-	if err == nil {
-		return nil
-	}
-	for i := len(s.undo) - 1; i >= 0; i-- {
-		if back := s.undo[i](); back != nil {
-			s.keep = true
-			err = errors.Join(err, fmt.Errorf("put back what was there: %w", back))
-		}
-	}
-	if !s.keep {
-		err = errors.Join(err, s.rename(spareName))
-	}
-	return err
-}
-
-// rename has the folder tell what lies in it.
-func (s *Stage) rename(prefix string) error {
-	random := s.dir[strings.LastIndexByte(s.dir, '-')+1:]
-	to := filepath.Join(filepath.Dir(s.dir), prefix+random)
-	err := unseen(s.volume, filepath.Dir(s.dir), func() error { return os.Rename(s.dir, to) })
-	if err == nil {
-		s.dir = to
-	}
-	return err
-}
-
-func (s *Stage) replace() error {
-	before, err := readAttributes(s.volume)
-	if err != nil {
-		return fmt.Errorf("look at the volume's folder: %w", err)
-	}
-	after, err := readAttributes(s.incoming()) // before moving anything out of it changes its times
-	if err != nil {
-		return fmt.Errorf("look at what came in: %w", err)
-	}
-	s.undo = append(s.undo, func() error { return before.apply(s.volume) })
-	if err := s.rename(onlyName); err != nil {
-		return fmt.Errorf("begin: %w", err)
-	}
-	if err := s.move(s.volume, s.outgoing()); err != nil {
-		return fmt.Errorf("move the old data aside: %w", err)
-	}
-	if err := s.move(s.incoming(), s.volume); err != nil {
-		return fmt.Errorf("move the restored data into place: %w", err)
-	}
-	if err := after.apply(s.volume); err != nil {
-		return fmt.Errorf("give the volume's folder its owner and mode: %w", err)
-	}
-	if err := syncFileSystem(s.volume); err != nil {
-		return err
-	}
-	return s.rename(spareName)
-}
-
-// move moves everything in a folder, but for the stage itself, and notes how to move it back.
-func (s *Stage) move(from, to string) error {
-	children, err := os.ReadDir(from)
+// syncFileSystem makes all that was written there survive a power cut.
+func syncFileSystem(dir string) error {
+	f, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
-	for _, child := range children {
-		a, b := filepath.Join(from, child.Name()), filepath.Join(to, child.Name())
-		if a == s.dir {
-			continue
-		}
-		if err := os.Rename(a, b); err != nil {
-			return err
-		}
-		s.undo = append(s.undo, func() error { return os.Rename(b, a) })
+	if err := errors.Join(unix.Syncfs(int(f.Fd())), f.Close()); err != nil {
+		return fmt.Errorf("write back %s: %w", dir, err)
 	}
 	return nil
 }

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -29,6 +28,8 @@ func must(t *testing.T, err error) {
 type words string
 
 func (w words) Size() int64 { return int64(len(w)) }
+
+func (w words) Part() bool { return false }
 
 func (w words) Extract(_ context.Context, dir string) (archive.Report, error) {
 	return archive.Report{Entries: 1}, os.WriteFile(filepath.Join(dir, "file"), []byte(w), 0o600)
@@ -84,7 +85,7 @@ func TestWhatAKilledRestoreLeftGoesWithTheNext(t *testing.T) {
 		if got, err := os.ReadFile(filepath.Join(f.Path(), "file")); string(got) != "new" {
 			t.Errorf("the volume holds %q, %v", got, err)
 		}
-		must(t, s.Remove(t.Context()))
+		must(t, errors.Join(s.Discard(t.Context()), s.Close(t.Context())))
 		wantStages(t, f)
 	})
 }
@@ -94,52 +95,15 @@ func TestAStageInUseIsLeftAlone(t *testing.T) {
 		first := staged(t, f, "first")
 		second := staged(t, f, "second")
 		wantStages(t, f, first, second)
-		must(t, first.Remove(t.Context()))
-		must(t, second.Remove(t.Context()))
-		wantStages(t, f)
-	})
-}
-
-// Killed between the moves, it may have the only copy of what was there.
-func TestWhatWasBeingExchangedIsForPeopleToLookAt(t *testing.T) {
-	forBoth(t, func(t *testing.T, f Folder) {
-		dead := staged(t, f, "new")
-		must(t, dead.rename(onlyName))
-		must(t, dead.move(f.Path(), dead.outgoing()))
-		dead.die(t)
-		if _, _, err := f.Stage(t.Context(), words("newer")); err == nil || !strings.Contains(err.Error(), dead.Where()) {
-			t.Errorf("the next restore: %v", err)
-		}
-		if got, err := os.ReadFile(filepath.Join(dead.outgoing(), "file")); string(got) != "old" {
-			t.Errorf("what was moved aside is %q, %v", got, err)
-		}
-		wantStages(t, f, dead)
-		if f.beside { // another volume has nothing to do with it
-			other := At(filepath.Join(filepath.Dir(f.Path()), "other"), true)
-			must(t, os.Mkdir(other.Path(), 0o755))
-			must(t, staged(t, other, "x").Remove(t.Context()))
-		}
-	})
-}
-
-func TestAFailedExchangeIsUndone(t *testing.T) {
-	forBoth(t, func(t *testing.T, f Folder) {
-		s := staged(t, f, "new")
-		must(t, os.Mkdir(filepath.Join(s.outgoing(), "file"), 0o755)) // a file cannot take its place
-		if err := s.Exchange(t.Context()); err == nil {
-			t.Error("it was exchanged")
-		}
-		if got, err := os.ReadFile(filepath.Join(f.Path(), "file")); string(got) != "old" {
-			t.Errorf("the volume holds %q, %v", got, err)
-		}
-		must(t, s.Remove(t.Context()))
+		must(t, first.Close(t.Context()))
+		must(t, second.Close(t.Context()))
 		wantStages(t, f)
 	})
 }
 
 func TestStagesAreNotArchived(t *testing.T) {
 	f := volume(t, false)
-	defer func(s *Stage) { must(t, s.Remove(t.Context())) }(staged(t, f, "new"))
+	defer func(s *Stage) { must(t, s.Close(t.Context())) }(staged(t, f, "new"))
 	var archived bytes.Buffer
 	taking, err := f.Take(t.Context(), &archived, archive.Options{})
 	must(t, err)
@@ -156,7 +120,7 @@ func wantStages(t *testing.T, f Folder, want ...*Stage) {
 	t.Helper()
 	var got, dirs []string
 	for _, place := range []string{f.Path(), filepath.Dir(f.Path())} {
-		found, err := stagesIn(place)
+		found, err := stagesIn(place, kinds)
 		must(t, err)
 		got = append(got, found...)
 	}
@@ -181,13 +145,13 @@ func TestAStageThatCannotBeMadeLeavesNothing(t *testing.T) {
 			defer func() { must(t, unix.Unmount(dir, 0)) }()
 			f := At(filepath.Join(dir, "_data"), true)
 			must(t, os.Mkdir(f.Path(), 0o755))
-			s, err := newStage(f.Path(), true)
+			s, err := f.newStage()
 			switch {
 			case inodes < all && !errors.Is(err, unix.ENOSPC):
 				t.Errorf("error %v, want a full disk", err)
 			case inodes == all:
 				must(t, err)
-				must(t, s.Remove(t.Context()))
+				must(t, s.Close(t.Context()))
 			}
 			wantStages(t, f)
 		})
