@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -32,6 +33,9 @@ type Folder interface {
 	Entries(ctx context.Context) iter.Seq2[archive.Indexed, error]
 	Fill(ctx context.Context, from folder.Source) (archive.Report, error)
 	Stage(ctx context.Context, from folder.Source) (Stage, archive.Report, error)
+	Replaced(ctx context.Context, again bool) (Stage, error)
+	Drop(ctx context.Context, before time.Time) (dropped int, err error)
+	Settle(ctx context.Context) (settled bool, err error)
 	Close() error
 }
 
@@ -45,7 +49,8 @@ type Taking interface {
 type Stage interface {
 	Where() string
 	Exchange(ctx context.Context) error
-	Remove(ctx context.Context) error
+	Discard(ctx context.Context) error
+	Close(ctx context.Context) error
 }
 
 // Engine is what opening volumes asks of an engine.
@@ -181,6 +186,14 @@ func (d direct) Take(ctx context.Context, w io.Writer, o archive.Options) (Takin
 		return nil, err
 	}
 	return t, nil
+}
+
+func (d direct) Replaced(ctx context.Context, again bool) (Stage, error) {
+	s, err := d.Folder.Replaced(ctx, again)
+	if err != nil { // and no nil that is not one
+		return nil, err
+	}
+	return s, nil
 }
 
 func (d direct) Stage(ctx context.Context, from folder.Source) (Stage, archive.Report, error) {

@@ -190,6 +190,14 @@ func (f *helped) Take(ctx context.Context, w io.Writer, o archive.Options) (Taki
 	return t, nil
 }
 
+func (f *helped) Replaced(ctx context.Context, again bool) (Stage, error) {
+	s, err := f.Folder.Replaced(ctx, again)
+	if err != nil { // and no nil that is not one
+		return nil, err
+	}
+	return s, nil
+}
+
 func (f *helped) Stage(ctx context.Context, from folder.Source) (Stage, archive.Report, error) {
 	s, report, err := f.Folder.Stage(ctx, from)
 	if err != nil { // and no nil that is not one

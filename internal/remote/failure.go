@@ -2,6 +2,7 @@ package remote
 
 import (
 	"errors"
+	"io/fs"
 	"syscall"
 
 	"github.com/backupd/backupd/internal/archive"
@@ -15,7 +16,9 @@ type failure struct {
 	Known []int // indexes into known
 }
 
-func known() []error { return []error{archive.ErrDamaged, folder.ErrNothing} }
+func known() []error {
+	return []error{archive.ErrDamaged, folder.ErrNothing, folder.ErrUnsettled, fs.ErrNotExist}
+}
 
 func newFailure(err error) *failure {
 	if err == nil {

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -102,16 +103,44 @@ type Stage struct {
 // Where tells the stage's folder, as the other end names it.
 func (s *Stage) Where() string { return s.where }
 
-// Exchange puts what came in into the place of what is there. Once begun it goes on to its end.
+// Exchange puts what is in the stage into the place of what is in the folder. Once begun it goes on to its end.
 func (s *Stage) Exchange(ctx context.Context) error {
-	_, err := s.folder.ask(ctx, request{Do: doExchange}, nil, nil)
+	a, err := s.folder.ask(ctx, request{Do: doExchange}, nil, nil)
+	s.where = cmp.Or(a.Where, s.where)
 	return err
 }
 
-// Remove removes the stage with all that lies there.
-func (s *Stage) Remove(ctx context.Context) error {
-	_, err := s.folder.ask(ctx, request{Do: doRemove}, nil, nil)
+// Discard removes all that lies in the stage.
+func (s *Stage) Discard(ctx context.Context) error {
+	_, err := s.folder.ask(ctx, request{Do: doDiscard}, nil, nil)
 	return err
+}
+
+// Close ends the use of the stage. What came in and did not get into the folder goes.
+func (s *Stage) Close(ctx context.Context) error {
+	_, err := s.folder.ask(ctx, request{Do: doClose}, nil, nil)
+	return err
+}
+
+// Replaced gives the stage with what was replaced, as folder.Folder does.
+func (f *Folder) Replaced(ctx context.Context, again bool) (*Stage, error) {
+	a, err := f.ask(ctx, request{Do: doReplaced, Again: again}, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	return &Stage{f, a.Where}, nil
+}
+
+// Drop removes what was replaced before some moment.
+func (f *Folder) Drop(ctx context.Context, before time.Time) (dropped int, err error) {
+	a, err := f.ask(ctx, request{Do: doDrop, Before: before}, nil, nil)
+	return a.Dropped, err
+}
+
+// Settle brings an exchange to its end whose maker is gone.
+func (f *Folder) Settle(ctx context.Context) (settled bool, err error) {
+	a, err := f.ask(ctx, request{Do: doSettle}, nil, nil)
+	return a.Settled, err
 }
 
 // give sends an archive along. When it does not come whole, the other end puts things in order, and is given the time for that.
@@ -121,7 +150,7 @@ func (f *Folder) give(ctx context.Context, do verb, from folder.Source) (a answe
 		if f.broken != nil {
 			return archive.Report{}, f.broken
 		}
-		if err := f.wire.tell(request{Do: do, Extract: o, Size: from.Size()}); err != nil {
+		if err := f.wire.tell(request{Do: do, Extract: o, Size: from.Size(), Part: from.Part()}); err != nil {
 			return archive.Report{}, f.lost(err)
 		}
 		var err error
@@ -176,7 +205,7 @@ func (f *Folder) ask(ctx context.Context, r request, progress func(int64), data 
 	if f.broken != nil {
 		return answer{}, f.broken
 	}
-	if ctx.Err() != nil && r.Do != doRemove {
+	if ctx.Err() != nil && r.Do != doClose {
 		return answer{}, context.Cause(ctx)
 	}
 	if err := f.wire.tell(r); err != nil {

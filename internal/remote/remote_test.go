@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -79,7 +80,7 @@ func create(t *testing.T, dir string, o archive.Options) []byte {
 // tar is the plain tar of a folder: its index tells two copies apart by when they were made.
 func tar(t *testing.T, dir string) string {
 	t.Helper()
-	data := create(t, dir, archive.Options{})
+	data := create(t, dir, archive.Options{Exclude: []string{".backupd-*"}})
 	src := func(_ context.Context, off, n int64) (io.ReadCloser, error) {
 		return io.NopCloser(io.NewSectionReader(bytes.NewReader(data), off, n)), nil
 	}
@@ -114,6 +115,8 @@ type stored struct {
 }
 
 func (s stored) Size() int64 { return s.size }
+
+func (s stored) Part() bool { return len(s.o.Paths) > 0 }
 
 func (s stored) Extract(context.Context, string) (archive.Report, error) {
 	panic("the folder is elsewhere")
@@ -250,10 +253,45 @@ func TestWhatIsElsewhereIsExchanged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(s.Exchange(t.Context()), s.Remove(t.Context()), wait()); err != nil {
+	if err := errors.Join(s.Exchange(t.Context()), wait()); err != nil {
 		t.Fatal(err)
 	}
-	if tar(t, dir) != tar(t, from) {
+	restored := tar(t, from)
+	if tar(t, dir) != restored {
+		t.Error("it is not what was stored")
+	}
+
+	// What was replaced stays when the service ends, and there is a way back, and there again.
+	f, _, wait = serve(t, dir)
+	s, err = f.Replaced(t.Context(), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(s.Exchange(t.Context()), s.Close(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := filepath.Glob(filepath.Join(dir, "[^.]*")); err != nil || len(left) != 1 || filepath.Base(left[0]) != "old" {
+		t.Errorf("there are %q (%v)", left, err)
+	}
+	if s, err = f.Replaced(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(s.Exchange(t.Context()), s.Close(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	if settled, err := f.Settle(t.Context()); err != nil || settled {
+		t.Errorf("something was to be settled: %v, %v", settled, err)
+	}
+	if dropped, err := f.Drop(t.Context(), time.Now().Add(time.Minute)); err != nil || dropped != 1 {
+		t.Errorf("%d generations were dropped: %v", dropped, err)
+	}
+	if _, err := f.Replaced(t.Context(), false); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("something is kept: %v", err)
+	}
+	if err := wait(); err != nil {
+		t.Error(err)
+	}
+	if tar(t, dir) != restored {
 		t.Error("it is not what was stored")
 	}
 }
@@ -296,6 +334,8 @@ func TestTheServiceEndsWithItsClient(t *testing.T) {
 type source func(to func(io.Reader, archive.ExtractOptions) (archive.Report, error)) (archive.Report, error)
 
 func (source) Size() int64 { return 0 }
+
+func (source) Part() bool { return false }
 func (source) Extract(context.Context, string) (archive.Report, error) {
 	panic("the folder is elsewhere")
 }

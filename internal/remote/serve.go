@@ -78,17 +78,33 @@ func (s *server) do(ctx context.Context, r request, from *incoming) (a answer, e
 			return a, errors.New("there is a stage already")
 		}
 		s.stage, a.Report, err = s.folder.Stage(ctx, arriving{from, r})
-	case doExchange:
-		if s.stage == nil {
-			return a, errors.New("nothing was staged")
+	case doReplaced:
+		if s.stage != nil {
+			return a, errors.New("there is a stage already")
 		}
-		err = s.stage.Exchange(ctx)
-	case doRemove:
+		s.stage, err = s.folder.Replaced(ctx, r.Again)
+	case doDrop:
+		a.Dropped, err = s.folder.Drop(ctx, r.Before)
+	case doSettle:
+		a.Settled, err = s.folder.Settle(ctx)
+	case doClose:
 		err = s.unstage(ctx)
+	case doExchange, doDiscard:
+		err = s.withStage(ctx, r.Do)
 	default:
 		err = errors.New("there is no such request")
 	}
 	return a, err
+}
+
+func (s *server) withStage(ctx context.Context, do verb) error {
+	switch {
+	case s.stage == nil:
+		return errors.New("there is no stage")
+	case do == doDiscard:
+		return s.stage.Discard(ctx)
+	}
+	return s.stage.Exchange(ctx)
 }
 
 // take gives up as soon as the stream of requests ends, since nobody is there any more then.
@@ -158,7 +174,7 @@ func (s *server) unstage(ctx context.Context) error {
 	if s.stage == nil {
 		return nil
 	}
-	err := s.stage.Remove(ctx)
+	err := s.stage.Close(ctx)
 	s.stage = nil
 	return err
 }
@@ -182,6 +198,8 @@ type arriving struct {
 }
 
 func (a arriving) Size() int64 { return a.r.Size }
+
+func (a arriving) Part() bool { return a.r.Part }
 
 func (a arriving) Extract(ctx context.Context, dir string) (archive.Report, error) {
 	return a.Send(ctx, func(from io.Reader, o archive.ExtractOptions) (archive.Report, error) {

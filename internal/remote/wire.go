@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/backupd/backupd/internal/archive"
 	"github.com/backupd/backupd/internal/folder"
@@ -38,6 +39,9 @@ type request struct {
 	Proof   bool                   // whether it is to be proven that nothing moves: in place of the clock for it
 	Extract archive.ExtractOptions // as with Take
 	Size    int64                  // bytes that are to come out
+	Part    bool                   // whether it is only some of what belongs there
+	Again   bool                   // see folder.Replaced
+	Before  time.Time              // see folder.Drop
 }
 
 type verb string
@@ -50,7 +54,11 @@ const (
 	doFill     verb = "fill"
 	doStage    verb = "stage"
 	doExchange verb = "exchange"
-	doRemove   verb = "remove the stage"
+	doReplaced verb = "find what was replaced"
+	doDiscard  verb = "remove what was replaced"
+	doClose    verb = "close the stage"
+	doDrop     verb = "remove all that was replaced"
+	doSettle   verb = "settle what was being exchanged"
 )
 
 // answer is what comes of a request: progress, any number of times, and the outcome.
@@ -62,6 +70,8 @@ type answer struct {
 	Report  archive.Report
 	Empty   bool
 	Where   string // the stage's folder
+	Dropped int
+	Settled bool
 	Failure *failure
 }
 
