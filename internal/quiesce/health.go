@@ -9,17 +9,20 @@ import (
 	"github.com/backupd/backupd/internal/engine"
 )
 
-// Checked is a container with a health check that said it was healthy before it was held, or a swarm service that got its tasks back.
+// Checked is what has to be well again: a container with a health check that said it was healthy before it was held; one that was started
+// on other data than it was stopped on; or a swarm service that got its tasks back.
 type Checked struct {
-	ID, Name string
-	Replicas uint64 `json:",omitempty"` // of a service
+	ID, Name  string
+	Replicas  uint64 `json:",omitempty"` // of a service
+	OtherData bool   `json:",omitempty"`
 }
 
 // checked are the containers and services of a hold whose health is worth waiting for.
 func (h *Hold) checked() (all []Checked) {
 	for _, t := range h.held {
-		if t.Container.Health == engine.Healthy || t.How == Scale && t.resumed {
-			all = append(all, Checked{t.Container.ID, t.Container.Name, t.Replicas})
+		other := h.req.Readers && t.How == Stop && t.resumed
+		if t.Container.Health == engine.Healthy || other || t.How == Scale && t.resumed {
+			all = append(all, Checked{t.Container.ID, t.Container.Name, t.Replicas, other})
 		}
 	}
 	return all
@@ -31,46 +34,84 @@ type Looker interface {
 	Tasks(ctx context.Context, service string) (engine.Tasks, error)
 }
 
+// steady is how long a container without a health check has to run to be taken for well on other data.
+const steady = 3 * time.Second
+
 // AwaitHealth waits until what was let go is as healthy again as it was, at most for a limit, and tells what is not and why. A pause
 // makes an engine call a container unhealthy until the next check, so that takes up to one interval. What is gone, does not run any more,
-// or has been scaled since, is somebody else's business.
+// or has been scaled since, is somebody else's business; but not a container that ends on other data.
 func AwaitHealth(ctx context.Context, eng Looker, all []Checked, limit time.Duration) (problems []string) {
-	const every = time.Second
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not within %s", limit))
 	defer cancel()
 	for _, c := range all {
-		for {
-			problem := unhealthy(ctx, eng, c)
-			if problem == "" {
-				break
-			}
-			select {
-			case <-time.After(every):
-				continue
-			case <-ctx.Done():
-			}
-			problems = append(problems, fmt.Sprintf("%s (%v)", problem, context.Cause(ctx)))
-			break
+		if problem := await(ctx, eng, c); problem != "" {
+			problems = append(problems, problem)
 		}
 	}
 	return problems
 }
 
-// unhealthy tells what speaks against a container or a service being healthy.
-func unhealthy(ctx context.Context, eng Looker, c Checked) string {
-	if c.Replicas > 0 {
-		return short(ctx, eng, c)
+// await waits for one to be healthy. Each gets a last look, also when time is over.
+func await(ctx context.Context, eng Looker, c Checked) string {
+	const every = time.Second
+	var run time.Time // of the container
+	for left := steady; ; {
+		v := look(context.WithoutCancel(ctx), eng, c)
+		switch {
+		case v.quiet && !run.IsZero() && !v.run.Equal(run):
+			return fmt.Sprintf("container %q ended and was started anew", c.Name)
+		case v.ended, v.problem == "" && (!v.quiet || left <= 0):
+			return v.problem
+		case v.quiet:
+			left -= every
+		}
+		if v.quiet {
+			run = v.run
+		}
+		select {
+		case <-time.After(every):
+			continue
+		case <-ctx.Done():
+		}
+		if v.problem == "" {
+			return ""
+		}
+		return fmt.Sprintf("%s (%v)", v.problem, context.Cause(ctx))
 	}
-	now, err := eng.Container(context.WithoutCancel(ctx), c.ID) // a last look is due to each, also when time is over
+}
+
+// view is what a look at a container or a service has shown.
+type view struct {
+	problem string    // what speaks against its being healthy
+	ended   bool      // and it will not be by itself
+	quiet   bool      // it runs, and does not say how well
+	run     time.Time // when it was started, where that has to stay
+}
+
+func look(ctx context.Context, eng Looker, c Checked) view {
+	if c.Replicas > 0 {
+		return view{problem: short(ctx, eng, c)}
+	}
+	now, err := eng.Container(ctx, c.ID)
 	switch {
 	case errors.Is(err, engine.ErrNotFound):
-		return ""
+		return view{}
 	case err != nil:
-		return fmt.Sprintf("container %q could not be looked at: %v", c.Name, err)
-	case now.State != engine.Running || now.Health == engine.Healthy || now.Health == "":
-		return ""
+		return view{problem: fmt.Sprintf("container %q could not be looked at: %v", c.Name, err)}
+	case c.OtherData && (now.State == engine.Exited || now.State == engine.Dead):
+		return view{problem: fmt.Sprintf("container %q has ended", c.Name), ended: true}
+	case c.OtherData && now.State == engine.Restarting:
+		return view{problem: fmt.Sprintf("container %q ends over and over", c.Name)}
+	case now.State != engine.Running || now.Health == engine.Healthy:
+		return view{}
+	case now.Health == "" && c.OtherData:
+		return view{quiet: true, run: now.Started}
+	case now.Health == "":
+		return view{}
+	case c.OtherData:
+		return view{problem: fmt.Sprintf("container %q is %s", c.Name, now.Health)}
 	}
-	return fmt.Sprintf("container %q was healthy before it was held and is %s now", c.Name, now.Health)
+	return view{problem: fmt.Sprintf("container %q was healthy before it was held and is %s now", c.Name, now.Health)}
 }
 
 // short tells how many tasks a service is short of.

@@ -93,3 +93,54 @@ func TestAHoldTellsWhatWasHealthy(t *testing.T) {
 		}
 	})
 }
+
+// started is an engine whose container is as the script says, second by second, and then stays so.
+type started struct {
+	began  time.Time
+	script []engine.Container
+}
+
+func (s started) Container(context.Context, string) (engine.Container, error) {
+	at := min(int(time.Since(s.began)/time.Second), len(s.script)-1)
+	return s.script[at], nil
+}
+
+func (started) Tasks(context.Context, string) (engine.Tasks, error) { panic("there are no services") }
+
+// Without a health check, whether a container is well on other data shows in its going on.
+func TestAwaitHealthOnOtherData(t *testing.T) {
+	runs := func(since int64) engine.Container {
+		return engine.Container{State: engine.Running, Started: time.Unix(since, 0)}
+	}
+	checked := func(health string) engine.Container { return engine.Container{State: engine.Running, Health: health} }
+	over := engine.Container{State: engine.Exited}
+	again := engine.Container{State: engine.Restarting}
+	for name, c := range map[string]struct {
+		script []engine.Container
+		want   string
+		after  time.Duration
+	}{
+		"goes on":                        {script: []engine.Container{runs(1)}, after: 3 * time.Second},
+		"ends at once":                   {script: []engine.Container{over}, want: `container "db" has ended`},
+		"ends soon":                      {script: []engine.Container{runs(1), runs(1), over}, want: `container "db" has ended`, after: 2 * time.Second},
+		"was started anew between looks": {script: []engine.Container{runs(1), runs(2)}, want: `container "db" ended and was started anew`, after: time.Second},
+		"ends over and over":             {script: []engine.Container{again}, want: `container "db" ends over and over (not within 1m0s)`, after: time.Minute},
+		"gets going":                     {script: []engine.Container{again, again, runs(3)}, after: 5 * time.Second},
+		"says that it is well":           {script: []engine.Container{checked("starting"), checked(engine.Healthy)}, after: time.Second},
+		"says that it is not":            {script: []engine.Container{checked("unhealthy")}, want: `container "db" is unhealthy (not within 1m0s)`, after: time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				got := quiesce.AwaitHealth(t.Context(), started{began, c.script}, []quiesce.Checked{{ID: "1", Name: "db", OtherData: true}}, time.Minute)
+				want := []string{c.want}
+				if c.want == "" {
+					want = nil
+				}
+				if diff := cmp.Diff(want, got); diff != "" || time.Since(began) != c.after {
+					t.Errorf("after %s (-want +got):\n%s", time.Since(began), diff)
+				}
+			})
+		})
+	}
+}

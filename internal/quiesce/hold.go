@@ -28,6 +28,8 @@ type Hold struct {
 	// unseen tells whether the engine may have gone down since it paused the container, and that have been the container's end.
 	unseen func(ctx context.Context, t *held) bool
 
+	settles []string // volumes that are to be put in order before anything is let go
+
 	limit *time.Timer
 	taken chan struct{} // closed when all are held, or letting go has to begin
 
@@ -39,7 +41,7 @@ type Hold struct {
 // Hold makes the containers hold still that use the request's volumes. After an error none is held any more by this call. Whoever
 // gets a Hold releases it, best with defer. Waiting for containers of another hold does not count against the limit.
 func (k *Keeper) Hold(ctx context.Context, req Request) (Holding, error) {
-	h := &Hold{keeper: k, req: req, claims: k.claims(), diary: k.journal(), taken: make(chan struct{})}
+	h := &Hold{keeper: k, req: req, claims: k.claims(), diary: k.journal(req), taken: make(chan struct{})}
 	h.doubts = &doubts{lost: make(chan struct{}), lenient: req.mode() == None}
 	h.watch = k.follow(ctx, req, h.doubts)
 	h.unseen = func(context.Context, *held) bool { return h.watch.broken() }
@@ -50,6 +52,7 @@ func (k *Keeper) Hold(ctx context.Context, req Request) (Holding, error) {
 		_, unheld := h.Release(ctx)
 		return nil, errors.Join(err, unheld)
 	}
+	h.settles = req.exchanged()
 	h.watch.complete()
 	if k.blind {
 		h.doubts.note("the containers that use the volume cannot be seen")
@@ -80,7 +83,10 @@ func (h *Hold) end(ctx context.Context) (Report, error) {
 		h.lastLook(ctx)
 	}
 	h.endSessions()
-	left := h.letGo(ctx)
+	left := h.putInOrder(ctx)
+	if left == nil {
+		left = h.letGo(ctx)
+	}
 	h.watch.close(slices.ContainsFunc(h.held, func(t *held) bool { return t.resumed }))
 	failed, owed := h.finishHooks(ctx)
 	if left = errors.Join(left, owed); left == nil {
@@ -89,6 +95,18 @@ func (h *Hold) end(ctx context.Context) (Report, error) {
 		left = errors.Join(left, h.diary.leave())
 	}
 	return h.result(), errors.Join(failed, left, h.claims.close())
+}
+
+// putInOrder settles what was being exchanged. Whatever uses it stays stopped until that is done.
+func (h *Hold) putInOrder(ctx context.Context) error {
+	if len(h.settles) == 0 {
+		return nil
+	}
+	err := h.keeper.settle(ctx, h.settles)
+	if err != nil {
+		err = fmt.Errorf("what uses the data was not started again: \"backupd recover\" does once it is in order: %w", err)
+	}
+	return err
 }
 
 // lastLook makes sure that what was held still is.

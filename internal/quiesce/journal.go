@@ -19,6 +19,7 @@ import (
 // hold's process has locked, made with the first step and removed when all has been let go.
 type journal struct {
 	keeper *Keeper
+	req    Request
 	path   string
 	log    *durable.Log // nil while there is nothing to write down
 }
@@ -33,6 +34,8 @@ type line struct {
 	Format string    `json:"format,omitempty"`
 	Engine string    `json:"engine,omitempty"`
 	At     time.Time `json:"at"`
+
+	Exchanged []string `json:"exchanged,omitempty"` // with the format: names of volumes whose content may be
 
 	Hooks   *engine.Container `json:"hooks,omitempty"`   // is about to have its hooks run
 	Step    *Step             `json:"step,omitempty"`    // is about to be carried out
@@ -50,7 +53,7 @@ type run struct {
 	Began     time.Time `json:"began"`
 }
 
-func (k *Keeper) journal() *journal { return &journal{keeper: k} }
+func (k *Keeper) journal(of Request) *journal { return &journal{keeper: k, req: of} }
 
 // intend writes a step down, for good, before it is carried out.
 func (j *journal) intend(s Step) error {
@@ -107,7 +110,7 @@ func (j *journal) begin() error {
 		return err
 	}
 	j.log = log
-	return j.write(line{Format: journalFormat, Engine: j.keeper.engine}, false) // what is synced later takes it along
+	return j.write(line{Format: journalFormat, Engine: j.keeper.engine, Exchanged: j.req.exchanged()}, false) // what is synced later takes it along
 }
 
 func (j *journal) write(l line, sync bool) error {
@@ -140,8 +143,9 @@ var errForeign = errors.New("it is of another engine")
 
 // left is what a journal says is still to be done.
 type left struct {
-	held   []*held // in the order in which it was held
-	hooked []Hooked
+	held    []*held // in the order in which it was held
+	hooked  []Hooked
+	settles []string // volumes to put in order before
 
 	pending time.Time // until then, a pre-hook may yet begin
 }
@@ -161,6 +165,7 @@ func (k *Keeper) read(lines [][]byte) (left, error) {
 			if l.Engine != k.engine {
 				return left{}, fmt.Errorf("%w (%q)", errForeign, l.Engine)
 			}
+			all.settles = l.Exchanged
 			continue
 		}
 		if err := k.take(&all, l); err != nil {

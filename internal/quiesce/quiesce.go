@@ -51,6 +51,16 @@ func (r Request) mode() Mode {
 	return r.Mode
 }
 
+// exchanged names the volumes whose content may be exchanged while they are held.
+func (r Request) exchanged() (names []string) {
+	if r.Readers {
+		for _, v := range r.Volumes {
+			names = append(names, v.Name)
+		}
+	}
+	return names
+}
+
 // concerns tells whether the container uses one of the volumes in a way that matters to the request.
 func (r Request) concerns(c engine.Container) bool {
 	for _, v := range r.Volumes {
@@ -79,8 +89,13 @@ type Options struct {
 	Self   string // id of the container that this program runs in, or a prefix of it; "" outside of containers
 	Door   Door   // at which the engine is reached
 	Blind  bool   // the engine does not see who uses its volumes, so nothing can be said about how still they are
-	Log    *slog.Logger
-	Now    func() time.Time
+
+	// Settle puts volumes in order that somebody was exchanging, before anything that was held for it runs again. An error is that they
+	// are not, and so nothing does. Nil is for where nothing is exchanged.
+	Settle func(ctx context.Context, volumes []string) error
+
+	Log *slog.Logger
+	Now func() time.Time
 }
 
 // Holding is what somebody has who asked for containers to hold still.
@@ -103,6 +118,7 @@ type Keeper struct {
 	self   string
 	door   Door
 	blind  bool
+	settle func(ctx context.Context, volumes []string) error
 	log    *slog.Logger
 	now    func() time.Time
 }
@@ -112,5 +128,8 @@ func New(eng Engine, o Options) *Keeper {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Keeper{eng: eng, dir: o.Dir, engine: o.Engine, self: o.Self, door: o.Door, blind: o.Blind, log: o.Log, now: o.Now}
+	if o.Settle == nil {
+		o.Settle = func(context.Context, []string) error { return nil }
+	}
+	return &Keeper{eng: eng, dir: o.Dir, engine: o.Engine, self: o.Self, door: o.Door, blind: o.Blind, settle: o.Settle, log: o.Log, now: o.Now}
 }

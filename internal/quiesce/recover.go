@@ -99,7 +99,10 @@ func (k *Keeper) letGoOf(ctx context.Context, left left) (resumed []string, fail
 	}
 	h := &Hold{
 		keeper: k, held: left.held, hooks: hooking{begun: left.hooked, pending: left.pending}, doubts: &doubts{},
-		watch: &watch{known: make(map[string]*known)}, unseen: k.forgotten,
+		watch: &watch{known: make(map[string]*known)}, unseen: k.forgotten, settles: left.settles,
+	}
+	if err := h.putInOrder(ctx); err != nil {
+		return nil, nil, err
 	}
 	err = h.letGo(ctx)
 	for _, t := range left.held {
