@@ -31,7 +31,7 @@ func (l Locks) Hold(ctx context.Context, volumes ...string) (release func() erro
 		return errors.Join(errs...)
 	}
 	for _, volume := range slices.Compact(slices.Sorted(slices.Values(volumes))) {
-		lock, err := durable.LockWait(ctx, filepath.Join(l.Dir, snapshot.Escape(volume)))
+		lock, err := durable.LockWait(ctx, l.file(volume))
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("lock volume %q: %w", volume, err), release())
 		}
@@ -39,3 +39,17 @@ func (l Locks) Hold(ctx context.Context, volumes ...string) (release func() erro
 	}
 	return release, nil
 }
+
+// Try takes the lock of a volume if nobody has it; else it is durable.ErrLocked.
+func (l Locks) Try(volume string) (release func() error, err error) {
+	if err := os.MkdirAll(l.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make folder of locks: %w", err)
+	}
+	lock, err := durable.TryLock(l.file(volume))
+	if err != nil {
+		return nil, fmt.Errorf("lock volume %q: %w", volume, err)
+	}
+	return lock.Unlock, nil
+}
+
+func (l Locks) file(volume string) string { return filepath.Join(l.Dir, snapshot.Escape(volume)) }

@@ -34,7 +34,7 @@ run
 	daemon                  backup engine gaps ledger plan schedule snapshot verify
 	doctor                  catalog engine ledger plan retention schedule seal snapshot targets
 	drill                   =restore archive catalog durable engine recognise snapshot
-	restore                 access archive catalog engine folder quiesce seal snapshot
+	restore                 access archive catalog durable engine folder quiesce seal snapshot
 	mount                   archive seal snapshot
 
 flow

@@ -24,15 +24,18 @@ func (r *Runner) delivery(req Request) delivery {
 
 // Size is the bytes that it takes. A part of a snapshot has no known size.
 func (d delivery) Size() int64 {
-	if len(d.req.Paths) > 0 {
+	if d.Part() {
 		return 0
 	}
 	return d.req.Snapshot.Archives[0].Plain
 }
 
+// Part tells whether only some of the snapshot is wanted.
+func (d delivery) Part() bool { return len(d.req.Paths) > 0 }
+
 // Extract writes into a folder of this machine, and fetches no more than what is wanted.
 func (d delivery) Extract(ctx context.Context, dir string) (archive.Report, error) {
-	if len(d.req.Paths) > 0 {
+	if d.Part() {
 		return d.part(ctx, dir)
 	}
 	return d.Send(ctx, func(from io.Reader, o archive.ExtractOptions) (archive.Report, error) {

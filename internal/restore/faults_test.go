@@ -57,7 +57,7 @@ func inPlace(t *testing.T, w *world) (func(context.Context) error, func(string, 
 	}
 	before, wanted := look(t, v.Mountpoint), look(t, w.source)
 	do := func(ctx context.Context) error {
-		_, err := w.runner.InPlace(ctx, w.request, v)
+		_, err := w.runner.InPlace(ctx, w.request, v, w.then)
 		return err
 	}
 	return do, func(where string, err error) {
@@ -71,7 +71,10 @@ func inPlace(t *testing.T, w *world) (func(context.Context) error, func(string, 
 				t.Errorf("%s: %s is %s", where, c.Name, state)
 			}
 		}
-		wantNothingLeft(t, v.Mountpoint)
+		if err == nil {
+			wantNothingLeft(t, v.Mountpoint)
+		}
+		wantLeft(t, v.Mountpoint, 1) // what was replaced
 	}
 }
 

@@ -86,11 +86,11 @@ func exchange(driver string) func(*testing.T, *world, testenv.Disk, func()) erro
 		if _, err := os.Lstat(v.Mountpoint); err != nil {
 			must(t, os.Mkdir(v.Mountpoint, 0o755))
 			plant(t, v.Mountpoint, old)
-			w.eng.AddContainer(enginetest.Container{Container: engine.Container{Name: "db", Mounts: []engine.Mount{{Volume: "app", Destination: "/data"}}}})
+			w.eng.AddContainer(enginetest.Container{Container: engine.Container{Name: "db", Health: engine.Healthy, Mounts: []engine.Mount{{Volume: "app", Destination: "/data"}}}})
 		}
 		before := look(t, v.Mountpoint)
 		fill()
-		_, err := w.runner.InPlace(t.Context(), w.request, v)
+		_, err := w.inPlace(t, v)
 		wantNothingLeft(t, v.Mountpoint)
 		wantRunning(t, w)
 		want := before

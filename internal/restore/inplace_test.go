@@ -25,12 +25,12 @@ func TestInPlaceReplacesAllAndMergesNothing(t *testing.T) {
 			v.Driver = driver
 			must(t, os.Chmod(v.Mountpoint, 0o700))
 			note(t, v.Mountpoint)
-			result, err := w.runner.InPlace(t.Context(), w.request, v)
+			result, err := w.inPlace(t, v)
 			must(t, err)
 			if diff := cmp.Diff(look(t, w.source), look(t, v.Mountpoint)); diff != "" {
 				t.Errorf("content (-want +got):\n%s", diff)
 			}
-			if result.Report.Bytes != w.request.Snapshot.Contents.Bytes || result.Old != "" {
+			if result.Report.Bytes != w.request.Snapshot.Contents.Bytes || result.Kept != "" {
 				t.Errorf("result is %+v", result)
 			}
 			wantNothingLeft(t, v.Mountpoint)
@@ -66,7 +66,7 @@ func TestInPlaceStopsAllThatMountTheVolume(t *testing.T) {
 			seen[c.Name] = string(data)
 		}})
 	}
-	result, err := w.runner.InPlace(t.Context(), w.request, v)
+	result, err := w.inPlace(t, v)
 	must(t, err)
 	if diff := cmp.Diff(map[string]string{"db": "port=2", "reader": "port=2"}, seen); diff != "" {
 		t.Errorf("what was in the volume when each was stopped (-want +got):\n%s", diff)
@@ -91,7 +91,7 @@ func TestInPlaceRefuses(t *testing.T) {
 	}{
 		"what a stop would delete":    {func(w *world) { w.container("app", engine.Container{Name: "once", AutoRemove: true}, true) }, `"once"`},
 		"what somebody paused":        {func(w *world) { w.container("app", engine.Container{Name: "db", State: engine.Paused}, false) }, "unpause or stop it first"},
-		"parts":                       {func(w *world) { w.request.Paths = []string{"conf"} }, "--to-dir"},
+		"parts that it has none of":   {func(w *world) { w.request.Paths = []string{"nowhere/*"} }, "nothing in it matches"},
 		"more than the disk has":      {func(w *world) { w.request.Snapshot.Archives[0].Plain = 1 << 62 }, "no space left"},
 		"an engine that is not there": {func(w *world) { w.eng.Down() }, "cannot be reached"},
 	} {
@@ -101,7 +101,7 @@ func TestInPlaceRefuses(t *testing.T) {
 			db := w.container("app", engine.Container{Name: "app", StopTimeout: time.Second}, false)
 			before := look(t, v.Mountpoint)
 			c.around(w)
-			if _, err := w.runner.InPlace(t.Context(), w.request, v); err == nil || !strings.Contains(err.Error(), c.want) {
+			if _, err := w.inPlace(t, v); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error is %v", err)
 			}
 			if diff := cmp.Diff(before, look(t, v.Mountpoint)); diff != "" {
@@ -120,10 +120,10 @@ func TestInPlaceIfEmpty(t *testing.T) {
 	w := newWorld(t)
 	w.request.IfEmpty = true
 	full, empty := w.volume(t, "full", old), w.volume(t, "empty", nil)
-	if result, err := w.runner.InPlace(t.Context(), w.request, full); err != nil || !result.Left {
+	if result, err := w.inPlace(t, full); err != nil || !result.Left {
 		t.Errorf("one that is not empty: %+v, %v", result, err)
 	}
-	if result, err := w.runner.InPlace(t.Context(), w.request, empty); err != nil || result.Left || lookEmpty(t, empty.Mountpoint) {
+	if result, err := w.inPlace(t, empty); err != nil || result.Left || lookEmpty(t, empty.Mountpoint) {
 		t.Errorf("one that is empty: %+v, %v", result, err)
 	}
 }
@@ -150,7 +150,7 @@ func TestAnExchangeThatFailsMidwayIsUndone(t *testing.T) {
 				nail(t, v.Mountpoint)
 				db := w.container("app", engine.Container{Name: "db", StopTimeout: time.Second}, false)
 				before := look(t, v.Mountpoint)
-				_, err := w.runner.InPlace(t.Context(), w.request, v)
+				_, err := w.inPlace(t, v)
 				if err == nil || !strings.Contains(err.Error(), "nailed") {
 					t.Errorf("error is %v", err)
 				}
@@ -193,10 +193,10 @@ func TestOldDataThatCannotBeRemovedIsTold(t *testing.T) {
 	w := newWorld(t)
 	v := w.volume(t, "app", tree{"sub/": ""})
 	makeImmutable(t, filepath.Join(v.Mountpoint, "sub", "nailed"))
-	result, err := w.runner.InPlace(t.Context(), w.request, v)
+	result, err := w.inPlace(t, v)
 	must(t, err)
-	if _, err := os.Lstat(filepath.Join(result.Old, "outgoing", "sub", "nailed")); err != nil {
-		t.Errorf("the old data is said to be in %q: %v", result.Old, err)
+	if _, err := os.Lstat(filepath.Join(result.Kept, "content", "sub", "nailed")); err != nil {
+		t.Errorf("the old data is said to be in %q: %v", result.Kept, err)
 	}
 	if diff := cmp.Diff(look(t, w.source), look(t, v.Mountpoint)); diff != "" {
 		t.Errorf("content (-want +got):\n%s", diff)
@@ -215,7 +215,7 @@ func TestAVolumeThatGoesWithItsContainers(t *testing.T) {
 		must(t, os.Mkdir(v.Mountpoint, 0o755))
 	}})
 	before := look(t, v.Mountpoint)
-	if _, err := w.runner.InPlace(t.Context(), w.request, v); err == nil || !strings.Contains(err.Error(), "only mounted while") {
+	if _, err := w.inPlace(t, v); err == nil || !strings.Contains(err.Error(), "only mounted while") {
 		t.Errorf("error is %v", err)
 	}
 	if !lookEmpty(t, v.Mountpoint) {

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/backupd/backupd/internal/access"
 	"github.com/backupd/backupd/internal/archive"
@@ -41,7 +42,7 @@ type Keeper interface {
 	Hold(ctx context.Context, req quiesce.Request) (quiesce.Holding, error)
 }
 
-// Runner restores snapshots. Progress may be nil; a runner that only restores to folders needs no Engine, Keeper and Access.
+// Runner restores snapshots. Progress may be nil; a runner that only restores to folders needs no more than a Log.
 type Runner struct {
 	Engine   Engine
 	Keeper   Keeper
@@ -49,6 +50,9 @@ type Runner struct {
 	Self     string // id of the container that this program runs in, or a prefix of it
 	Log      *slog.Logger
 	Progress func(written, expected int64) // bytes
+
+	Exchanges Exchanges // of restores in place, as is the clock
+	Now       func() time.Time
 }
 
 // Request is one snapshot to give back. Who makes it holds the lock of the snapshot's volume, and of the one restored to.
@@ -64,7 +68,8 @@ type Result struct {
 	Left   bool // the destination was not empty, and left alone as was asked for
 	Report archive.Report
 	Held   quiesce.Report // containers that were stopped meanwhile
-	Old    string         // folder with the data that was replaced, if it could not be removed
+	Kept   string         // folder with what was replaced; "" is none
+	Undone bool           // what was replaced has been put back
 
 	// Unhealthy says which containers are not as healthy on what was restored as they were before.
 	Unhealthy []string
@@ -84,7 +89,7 @@ func (r *Runner) ToDir(ctx context.Context, req Request, dir string) (Result, er
 	}
 	to := folder.At(dir, false)
 	if left, err := vacant(ctx, to, req.IfEmpty); err != nil || left {
-		return Result{Left: left}, named(dir, err)
+		return Result{Left: left}, ofDir(dir, err)
 	}
 	result, err := r.fill(ctx, req, to)
 	if err != nil && made {
@@ -97,16 +102,21 @@ func (r *Runner) fill(ctx context.Context, req Request, to interface {
 	Fill(ctx context.Context, from folder.Source) (archive.Report, error)
 }) (Result, error) {
 	report, err := to.Fill(ctx, r.delivery(req))
-	if errors.Is(err, ErrNothing) {
-		err = fmt.Errorf("restore snapshot %s: %w: %q", req.Snapshot.ID, err, req.Paths)
-	}
 	if err != nil {
-		return Result{}, err
+		return Result{}, named(req, err)
 	}
 	return Result{Report: report}, nil
 }
 
-func named(dir string, err error) error {
+// named says what was wanted of which snapshot that has nothing of it.
+func named(req Request, err error) error {
+	if errors.Is(err, ErrNothing) {
+		return fmt.Errorf("restore snapshot %s: %w: %q", req.Snapshot.ID, err, req.Paths)
+	}
+	return err
+}
+
+func ofDir(dir string, err error) error {
 	if err == nil {
 		return nil
 	}

@@ -20,7 +20,7 @@ func (r *Runner) Salvage(ctx context.Context, req Request, dir string) (Result, 
 	}
 	to := folder.At(dir, false)
 	if left, err := vacant(ctx, to, req.IfEmpty); err != nil || left {
-		return Result{Left: left}, named(dir, err)
+		return Result{Left: left}, ofDir(dir, err)
 	}
 	found := salvage{delivery: r.delivery(req)}
 	report, err := to.Fill(ctx, &found)

@@ -139,7 +139,7 @@ func TestDamageIsFoundAndNothingOfItStays(t *testing.T) {
 
 			_, toDir := w.runner.ToDir(t.Context(), w.request, dir)
 			_, toVolume := w.runner.ToVolume(t.Context(), w.request, "fresh", nil)
-			_, inPlace := w.runner.InPlace(t.Context(), w.request, old)
+			_, inPlace := w.inPlace(t, old)
 			for what, err := range map[string]error{"to a folder": toDir, "to a volume": toVolume, "in place": inPlace} {
 				if !errors.Is(err, archive.ErrDamaged) {
 					t.Errorf("%s: %v", what, err)

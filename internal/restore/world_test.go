@@ -2,6 +2,7 @@ package restore_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io/fs"
@@ -46,23 +47,35 @@ type world struct {
 	store   *memory.Store
 	runner  *restore.Runner
 	request restore.Request
+	then    restore.After
 	source  string // folder that the snapshot is of
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{eng: enginetest.New(t), store: memory.New(), source: t.TempDir()}
+	w := &world{eng: enginetest.New(t), store: memory.New(), source: t.TempDir(), then: restore.After{Commit: true}}
 	w.runner = &restore.Runner{
-		Engine: w.eng,
-		Keeper: quiesce.New(w.eng, quiesce.Options{Dir: t.TempDir(), Now: time.Now}),
-		Access: access.Direct{},
-		Log:    slog.New(slog.DiscardHandler),
+		Engine:    w.eng,
+		Access:    access.Direct{},
+		Log:       slog.New(slog.DiscardHandler),
+		Exchanges: restore.Exchanges{Dir: filepath.Join(t.TempDir(), "exchanges")},
+		Now:       time.Now,
 	}
+	w.runner.Keeper = quiesce.New(w.eng, quiesce.Options{Dir: t.TempDir(), Settle: w.keeping().Settle, Now: time.Now})
 	plant(t, w.source, stored)
 	must(t, os.Chmod(w.source, 0o2750))
 	must(t, os.Chtimes(w.source, time.Unix(1000, 7), time.Unix(2000, 9)))
 	w.request = restore.Request{From: catalog.New(w.store, nil, "web1"), Snapshot: w.takeSnapshot(t)}
 	return w
+}
+
+func (w *world) keeping() restore.Keeping {
+	return restore.Keeping{Exchanges: w.runner.Exchanges, Engine: w.eng, Access: w.runner.Access, Log: w.runner.Log}
+}
+
+func (w *world) inPlace(t *testing.T, v engine.Volume) (restore.Result, error) {
+	t.Helper()
+	return w.runner.InPlace(t.Context(), w.request, v, w.then)
 }
 
 // takeSnapshot stores the archive of the source, and gives the manifest.
@@ -92,8 +105,9 @@ func (w *world) volume(t *testing.T, name string, content tree) engine.Volume {
 	return v
 }
 
-// container makes a container that mounts the volume.
+// container makes a container that mounts the volume, and says that it is well as soon as it runs.
 func (w *world) container(volume string, c engine.Container, readOnly bool) engine.Container {
+	c.Health = cmp.Or(c.Health, engine.Healthy)
 	c.Mounts = []engine.Mount{{Volume: volume, Destination: "/data", ReadOnly: readOnly}}
 	return w.eng.AddContainer(enginetest.Container{Container: c})
 }
@@ -154,6 +168,9 @@ func look(t testing.TB, dir string) map[string]string {
 			words += fmt.Sprintf(" note=%q", value[:n])
 		}
 		name, err := filepath.Rel(dir, path)
+		if strings.HasPrefix(name, ".backupd-") { // what restores keep in the volume is none of its content
+			return fs.SkipDir
+		}
 		seen[name] = words
 		return err
 	}))
@@ -168,10 +185,13 @@ func lookEmpty(t testing.TB, dir string) bool {
 }
 
 // wantNothingLeft fails the test when a stage is left in or beside the volume's folder.
-func wantNothingLeft(t testing.TB, dir string) {
+func wantNothingLeft(t testing.TB, dir string) { t.Helper(); wantLeft(t, dir, 0) }
+
+// wantLeft fails the test when there are more stages than that.
+func wantLeft(t testing.TB, dir string, most int) {
 	t.Helper()
 	for _, place := range []string{dir, filepath.Dir(dir)} {
-		if left, _ := filepath.Glob(filepath.Join(place, ".backupd-restore-*")); len(left) > 0 {
+		if left, _ := filepath.Glob(filepath.Join(place, ".backupd-*")); len(left) > most {
 			t.Errorf("left behind: %q", left)
 		}
 	}
