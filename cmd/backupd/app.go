@@ -95,24 +95,12 @@ func newBareApp(std streams) (*app, error) {
 }
 
 // open makes of the settings what commands work with.
-func (a *app) open(ctx context.Context) error {
+func (a *app) open(ctx context.Context) (err error) {
 	cfg := a.cfg
-	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
-		return usagef("make the state directory (BACKUPD_STATE_DIR): %w", err)
-	}
-	l, aside, err := ledger.Open(cfg.StateDir, rand.Reader)
-	if errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS) {
-		return usagef("use the state directory (BACKUPD_STATE_DIR): %w", err)
-	}
-	if err != nil {
+	if err := a.openState(); err != nil {
 		return err
 	}
-	if aside != nil {
-		a.log.Error("what was remembered is lost: volumes that only labels of removed containers had enrolled are no longer backed up", "err", aside)
-	}
-	a.ledger = l
-	a.locks = catalog.Locks{Dir: filepath.Join(cfg.StateDir, "locks")}
-	a.pruner = backup.Pruner{Owner: l.Owner(), Now: a.now, Zone: time.Local}
+	a.pruner = backup.Pruner{Owner: a.ledger.Owner(), Now: a.now, Zone: time.Local}
 	if a.host, err = a.hostName(ctx); err != nil {
 		return err
 	}
@@ -126,6 +114,29 @@ func (a *app) open(ctx context.Context) error {
 		}
 		a.targets = append(a.targets, target)
 	}
+	return nil
+}
+
+// openState opens what is remembered, if that is not done yet.
+func (a *app) openState() error {
+	if a.ledger != nil {
+		return nil
+	}
+	if err := os.MkdirAll(a.cfg.StateDir, 0o700); err != nil {
+		return usagef("make the state directory (BACKUPD_STATE_DIR): %w", err)
+	}
+	l, aside, err := ledger.Open(a.cfg.StateDir, rand.Reader)
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS) {
+		return usagef("use the state directory (BACKUPD_STATE_DIR): %w", err)
+	}
+	if err != nil {
+		return err
+	}
+	if aside != nil {
+		a.log.Error("what was remembered is lost: volumes that only labels of removed containers had enrolled are no longer backed up", "err", aside)
+	}
+	a.ledger = l
+	a.locks = catalog.Locks{Dir: filepath.Join(a.cfg.StateDir, "locks")}
 	return nil
 }
 
@@ -287,7 +298,7 @@ func (a *app) spool() (backup.Spool, error) {
 }
 
 func (a *app) restorer(src source) *restore.Runner {
-	r := &restore.Runner{Self: a.self, Log: a.log}
+	r := &restore.Runner{Self: a.self, Log: a.log, Exchanges: a.exchanges(), Now: a.now}
 	if src != nil {
 		r.Engine, r.Keeper, r.Access = src, a.keeper(src), a.opener(src)
 	}

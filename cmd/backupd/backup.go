@@ -80,7 +80,9 @@ func (a *app) backup(ctx context.Context, names []string, with func(*backup.Runn
 	bars := newBars(a.std.err)
 	defer bars.done()
 	runner.Progress = bars.update
-	return a.runJobs(ctx, runner, plan.Jobs(due)), nil
+	results := a.runJobs(ctx, runner, plan.Jobs(due))
+	a.dropReplaced(ctx, src, results)
+	return results, nil
 }
 
 // runJobs runs one job after the other: what somebody waits for should not compete with itself.

@@ -26,7 +26,7 @@ func (a *app) holds() string { return filepath.Join(a.cfg.StateDir, "holds") }
 // keeper makes holds, where there is anything to hold, by guards that outlive this process.
 func (a *app) keeper(src source) backup.Keeper {
 	if a.cfg.Source == config.Dir {
-		return quiesce.New(src, quiesce.Options{Blind: true, Log: a.log, Now: a.now})
+		return quiesce.New(src, quiesce.Options{Blind: true, Settle: a.settler(src), Log: a.log, Now: a.now})
 	}
 	return &guard.Keeper{
 		Start:   a.startGuard,
@@ -64,20 +64,25 @@ func (a *app) ownKeeper(ctx context.Context) (*quiesce.Keeper, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ask the engine who it is: %w", err)
 	}
-	return quiesce.New(src, quiesce.Options{Dir: a.holds(), Engine: info.ID, Self: a.self, Door: quiesce.DoorAt(src.Address()), Log: a.log, Now: a.now}), nil
+	return quiesce.New(src, quiesce.Options{
+		Dir: a.holds(), Engine: info.ID, Self: a.self, Door: quiesce.DoorAt(src.Address()), Settle: a.settler(src), Log: a.log, Now: a.now,
+	}), nil
 }
 
-// recover lets go of what dead processes have left held, and gives the names of the containers that it resumed. Without a journal it asks
-// no engine.
+// recover puts in order what restores were exchanging that died, lets go of what dead processes have left held, and gives the names of the
+// containers that it resumed. Without a journal of either it asks no engine.
 func (a *app) recover(ctx context.Context) (resumed []string, err error) {
-	if pending, err := quiesce.Pending(a.holds()); err != nil || !pending {
-		return nil, err
+	unsettled := a.settlePending(ctx)
+	pending, err := quiesce.Pending(a.holds())
+	if err != nil || !pending {
+		return nil, errors.Join(unsettled, err)
 	}
 	k, err := a.ownKeeper(ctx)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(unsettled, err)
 	}
-	return k.Recover(ctx)
+	resumed, err = k.Recover(ctx)
+	return resumed, errors.Join(unsettled, err)
 }
 
 // letGo is recover, with a word in the log.
@@ -116,15 +121,17 @@ func (a *app) letGoUntilDone(ctx context.Context) (end func()) {
 }
 
 func newRecover(std streams) *cobra.Command {
-	return &cobra.Command{
+	var before bool
+	c := &cobra.Command{
 		Use:     "recover",
 		GroupID: "tidy",
 		Short:   "Let go of whatever a dead daemon was still holding",
 		Long: `Resume and start the containers that a backupd which was killed has left paused
-or stopped, together with the process that guards them. What a living backupd
-holds stays held, and what somebody has resumed, removed or replaced since is
-left alone, so it does no harm at any time. What a drill that was killed has left is
-removed.
+or stopped, together with the process that guards them. A restore in place that
+was killed in the middle of its exchange is brought to its end before. What a
+living backupd holds stays held, and what somebody has resumed, removed or
+replaced since is left alone, so it does no harm at any time. What a drill that
+was killed has left is removed.
 
 It runs by itself when the daemon starts, before each backup, and by the systemd
 units. With nothing to let go it does not ask the engine at all.`,
@@ -135,6 +142,9 @@ units. With nothing to let go it does not ask the engine at all.`,
 			if err != nil {
 				return err
 			}
+			if before {
+				return a.settleHere(c.Context())
+			}
 			resumed, err := a.recover(c.Context())
 			for _, name := range resumed {
 				_, printing := fmt.Fprintf(std.out, "container %s runs again\n", printable(name))
@@ -143,6 +153,8 @@ units. With nothing to let go it does not ask the engine at all.`,
 			return errors.Join(err, a.sweepDrills(c.Context()))
 		},
 	}
+	c.Flags().BoolVar(&before, "before-engine", false, "only bring exchanges to their end, in folders of this host: at boot, before the engine starts what uses them")
+	return c
 }
 
 func newGuard(std streams) *cobra.Command {

@@ -30,6 +30,8 @@ type restoreFlags struct {
 	ifEmpty         bool
 	dryRun, asJSON  bool
 	keepGoing       bool
+
+	commit, undoIfUnhealthy bool
 }
 
 func newRestore(std streams) *cobra.Command {
@@ -50,7 +52,9 @@ means the newest good snapshot that is not after it.
   --to-dir DIR       into a folder, which is made if need be and must be empty
   --in-place         instead of what VOLUME holds now: once all is fetched and
                      checked, every container that mounts it is stopped, the
-                     content is exchanged, and they are started again
+                     content is exchanged, and they are started again. What was
+                     there is kept for "backupd undo". With --path what matches
+                     goes among what is there, in place of files of the same name
 
   --project NAME     all volumes of a compose project, each under its own name,
                      made anew or empty, so that "docker compose up" finds them
@@ -108,6 +112,8 @@ nothing is overwritten before that.`,
 	fl.StringVar(&f.toVolume, "to-volume", "", "restore into the volume `NAME`")
 	fl.StringVar(&f.toDir, "to-dir", "", "restore into the folder `DIR`")
 	fl.BoolVar(&f.inPlace, "in-place", false, "replace what the volume holds")
+	fl.BoolVar(&f.commit, "commit", false, "with --in-place: keep nothing of what was replaced for \"backupd undo\"")
+	fl.BoolVar(&f.undoIfUnhealthy, "undo-if-unhealthy", false, "with --in-place: put all back when what uses the volume is not well afterwards")
 	fl.StringVar(&f.from, "from", "", "take the snapshot from `TARGET`, not from the first that has it")
 	fl.StringArrayVar(&f.paths, "path", nil, "only what matches `GLOB`, with ** for any depth; may be repeated")
 	fl.StringArrayVar(&f.options, "option", nil, "`NAME=VALUE` of the driver, for a volume that is made; may be repeated")
@@ -137,7 +143,7 @@ func (f *restoreFlags) args(c *cobra.Command, std streams, args []string) error 
 
 // asking gives a dialogue where nothing is said of what to restore and to where, and there is somebody to ask.
 func (f *restoreFlags) asking(std streams, args []string) (*dialogue, bool) {
-	if len(args) > 0 || f.project != "" || f.toVolume != "" || f.toDir != "" || f.inPlace || len(f.paths)+len(f.options) > 0 || f.keepGoing || f.ifEmpty || f.dryRun {
+	if len(args) > 0 || f.project != "" || f.toVolume != "" || f.toDir != "" || f.inPlace || len(f.paths)+len(f.options) > 0 || f.keepGoing || f.ifEmpty || f.dryRun || f.commit || f.undoIfUnhealthy {
 		return nil, false
 	}
 	return newDialogue(std)
@@ -159,8 +165,11 @@ func (f restoreFlags) check() error {
 	if chosen != 1 {
 		return usagef("say where to restore to: one of --to-volume NAME, --to-dir DIR or --in-place")
 	}
-	if f.inPlace && len(f.paths) > 0 {
-		return usagef("part of a snapshot cannot be restored in place: restore it with --to-dir and copy what is needed")
+	if !f.inPlace && (f.commit || f.undoIfUnhealthy) {
+		return usagef("--commit and --undo-if-unhealthy are for what a restore replaces: they go with --in-place")
+	}
+	if f.commit && f.undoIfUnhealthy {
+		return usagef("--commit leaves nothing that could be put back: choose it or --undo-if-unhealthy")
 	}
 	if f.keepGoing && (f.toDir == "" || f.dryRun) {
 		return usagef("--keep-going is for a damaged snapshot, of which somebody has to look at what is left: it goes with --to-dir")
@@ -310,6 +319,19 @@ func (a *app) restoreFor(ctx context.Context, chosen stored, req restore.Request
 		return nil
 	}
 	fmt.Fprintf(a.std.out, "restored %s to %s: %d entries, %s\n", chosen.ID, where, result.Report.Entries, size(result.Report.Bytes))
+	a.tellDown(result)
+	a.tellLosses(result.Report)
+	if result.Kept != "" && !result.Undone {
+		fmt.Fprintln(a.std.out, a.undoable(printable(chosen.Volume)))
+	}
+	if err == nil {
+		err = unwell(result)
+	}
+	return err
+}
+
+// tellDown says what was stopped, and for how long.
+func (a *app) tellDown(result restore.Result) {
 	for _, h := range result.Held.Held {
 		kind := "container"
 		if h.Service {
@@ -317,11 +339,14 @@ func (a *app) restoreFor(ctx context.Context, chosen stored, req restore.Request
 		}
 		fmt.Fprintf(a.std.out, "%s %s was down for %s\n", kind, printable(h.Container), held(h.Milliseconds))
 	}
-	for _, problem := range result.Unhealthy {
-		fmt.Fprintf(a.std.err, "restored, and %s\n", printable(problem))
+}
+
+// unwell is the error of what is not well on the data that it was given.
+func unwell(result restore.Result) error {
+	if len(result.Unhealthy) == 0 {
+		return nil
 	}
-	a.tellLosses(result.Report)
-	return err
+	return fmt.Errorf("the data is there, and what uses it is not well: %s", strings.Join(result.Unhealthy, "; "))
 }
 
 // deliver restores to where the flags say.
@@ -345,7 +370,7 @@ func (a *app) deliver(ctx context.Context, r *restore.Runner, src source, req re
 	if err != nil {
 		return restore.Result{}, "", notThere(volume, err)
 	}
-	result, err := r.InPlace(ctx, req, v)
+	result, err := r.InPlace(ctx, req, v, restore.After{Commit: f.commit || a.cfg.Undo == 0, UndoIfUnhealthy: f.undoIfUnhealthy})
 	return result, "volume " + printable(volume) + " in place", err
 }
 

@@ -59,7 +59,7 @@ func newRoot(std streams) *cobra.Command {
 	root.AddCommand(
 		newRun(std), newBackup(std), newSync(std), newPlan(std), newVolumes(std),
 		newList(std), newShow(std), newLs(std), newFind(std), newMount(std), newDiff(std), newVerify(std), newDoctor(std), newAudit(std),
-		newRestore(std), newDrill(std), newCat(std), newExport(std),
+		newRestore(std), newUndo(std), newDrill(std), newCat(std), newExport(std),
 		newPin(std), newUnpin(std), newRemove(std), newPrune(std), newRecover(std), newGuard(std), newHelper(std), newAskSQLite(std),
 		newVersion(std), newSettingsHelp(),
 	)

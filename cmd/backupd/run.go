@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/backupd/backupd/internal/backup"
 	"github.com/backupd/backupd/internal/daemon"
 	"github.com/backupd/backupd/internal/durable"
 )
@@ -61,7 +62,8 @@ be used while it runs.`,
 			a.log.Info("daemon started", "version", version, "host", a.host, "state", a.cfg.StateDir)
 			defer a.log.Info("daemon stopped")
 			return daemon.New(daemon.Options{
-				Finder: a.finder(src), Watcher: src, Runner: runner, Filler: a.filler(a.log), Verifier: a.verifier(), Ledger: a.ledger, Host: a.host,
+				Runner: tidying{runner, func(ctx context.Context, results []backup.Result) { a.dropReplaced(ctx, src, results) }},
+				Finder: a.finder(src), Watcher: src, Filler: a.filler(a.log), Verifier: a.verifier(), Ledger: a.ledger, Host: a.host,
 				Zone: time.Local, Parallel: a.cfg.Parallel, Now: a.now, Log: a.log, AnyTarget: a.anyTarget(), Verify: a.cfg.Verify.Spec,
 				Driller: a.unseenDriller(src),
 			}).Run(ctx)

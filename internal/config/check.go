@@ -30,6 +30,9 @@ func (c *Config) check(bad map[string]error) (problems []error) {
 	if c.Parallel < 1 || c.Parallel > 64 {
 		complain("BACKUPD_PARALLEL", fmt.Errorf("%q is not %s", strconv.Itoa(c.Parallel), tag("BACKUPD_PARALLEL", "want")))
 	}
+	if c.Undo < 0 {
+		complain("BACKUPD_UNDO", fmt.Errorf("%q is not %s", c.Undo, tag("BACKUPD_UNDO", "want")))
+	}
 	_, err := plan.ParseLimit(c.QuiesceLimit.String())
 	complain("BACKUPD_QUIESCE_LIMIT", err)
 

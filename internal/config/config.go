@@ -32,6 +32,7 @@ type Config struct {
 	Drill        Optional         `envconfig:"BACKUPD_DRILL" default:"never" desc:"when the daemon tries out the newest snapshot of each volume, by restoring it to a volume of its own, starting its containers on it and asking the database: a schedule, or never"`
 	Quiesce      quiesce.Mode     `envconfig:"BACKUPD_QUIESCE" default:"pause" desc:"how containers hold still: pause, stop or none"`
 	QuiesceLimit time.Duration    `envconfig:"BACKUPD_QUIESCE_LIMIT" default:"5m" want:"a time such as 90s, 5m or 1h30m, at most 24h" desc:"longest time that containers may be held"`
+	Undo         time.Duration    `envconfig:"BACKUPD_UNDO" default:"72h" want:"a time such as 24h, or 0s for not at all" desc:"how long what a restore in place has replaced is kept, for undo; the next backup of the volume ends that, too"`
 	Parallel     int              `envconfig:"BACKUPD_PARALLEL" default:"1" want:"a whole number from 1 to 64" desc:"jobs at once"`
 	Compression  archive.Level    `envconfig:"BACKUPD_COMPRESSION" default:"fastest" desc:"none, fastest, default or better"`
 	ReadLimit    Bytes            `envconfig:"BACKUPD_READ_LIMIT" desc:"most bytes read per second, such as 100MiB; without it no limit"`

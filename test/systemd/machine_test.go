@@ -72,7 +72,7 @@ func (m *machine) installBackupd() {
 	if out, err := build.CombinedOutput(); err != nil {
 		m.t.Fatalf("build the program: %v\n%s", err, out)
 	}
-	for _, name := range []string{"backupd.service", "backupd-recover.service"} {
+	for _, name := range []string{"backupd.service", "backupd-recover.service", "backupd-settle.service"} {
 		m.install(filepath.Join("../../systemd", name), filepath.Join("units", name))
 	}
 	m.write("disk/etc/backupd/backupd.env", "BACKUPD_HOST=machine\nBACKUPD_SCHEDULE=* * * * * *\nBACKUPD_READ_LIMIT=1MiB\n")
