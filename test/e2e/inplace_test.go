@@ -66,10 +66,27 @@ func TestRestoreInPlaceOfARunningDatabase(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(folder(t, d, volume), "mistake")); !os.IsNotExist(err) {
 			t.Errorf("a file is there that the snapshot does not have (%v)", err)
 		}
+		t.Attr("postgres_down_for_restore_in_place", downtime(t, e.out, "db"))
+	})
+
+	t.Run("and what was there comes back", func(t *testing.T) {
+		p.run(0, "undo", volume)
+		db.waitAnswer()
+		db.check()
+		if n, tables := db.transactions(), db.ask("select count(*) from pg_class where relname = 'mistake'"); n != 150 || tables != "1" {
+			t.Errorf("there are %d transactions, and %s tables that were made by mistake", n, tables)
+		}
+		if got := content(t, d, volume, "mistake"); got != "made after the snapshot" {
+			t.Errorf("a file holds %q", got)
+		}
+	})
+
+	t.Run("until a backup is made", func(t *testing.T) {
+		p.backup(0, volume)
 		if left, err := filepath.Glob(filepath.Join(filepath.Dir(folder(t, d, volume)), "*")); len(left) != 1 || err != nil {
 			t.Errorf("beside the volume's content lies %q (%v)", left, err)
 		}
-		t.Attr("postgres_down_for_restore_in_place", downtime(t, e.out, "db"))
+		p.run(1, "undo", volume)
 	})
 }
 
