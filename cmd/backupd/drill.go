@@ -191,10 +191,13 @@ func (a *app) printDrilled(row drillRow) {
 	fmt.Fprintln(a.std.out)
 	for _, c := range row.Checks {
 		answer := "good"
-		if c.Failed != "" {
-			answer = "NOT GOOD"
+		switch {
+		case c.Failed != "":
+			answer = "NOT GOOD" // and why is in the verdict below
+		case c.Answer != "":
+			answer += ": " + c.Answer
 		}
-		fmt.Fprintf(a.std.out, "  %s: %s: %s: %s\n", printable(c.Of), printable(c.Asked), answer, printable(cmp.Or(c.Failed, c.Answer, "-")))
+		fmt.Fprintf(a.std.out, "  %s: %s: %s\n", printable(c.Of), printable(c.Asked), printable(answer))
 	}
 	if row.Failed != "" {
 		fmt.Fprintf(a.std.out, "  %s\n", printable(row.Failed))

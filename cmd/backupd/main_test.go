@@ -81,7 +81,7 @@ func TestStoriesOfAnEngine(t *testing.T) {
 	tell(t, "testdata/engine", map[string]string{
 		"DOCKER_HOST": d.Host, "IMAGE": d.ShellImage(), "DATA": d.Volatile("data"), "AGAIN": d.Volatile("again"), "LIVE": d.Volatile("live"),
 		"ONE": d.Name("one"), "TWO": d.Name("two"), "DB": d.Name("db"), "ONCE": d.Name("once"), "DOCKER": docker,
-		"SHOP": d.Name("shop"), "PAGES": d.Volatile("pages"), "FILES": d.Volatile("files"), "CACHE": d.Volatile("cache"),
+		"SHOP": d.Name("shop"), "PAGES": d.Volatile("pages"), "FILES": d.Volatile("files"), "CACHE": d.Volatile("cache"), "TRIED": d.Volatile("tried"), "BARE": d.Volatile("bare"), "APP": d.Name("app"),
 		"BACKUPD_SOURCE": "docker",
 	})
 }

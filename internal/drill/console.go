@@ -54,7 +54,7 @@ func (c console) checkTo(ctx context.Context, of string, cmd engine.Command, sai
 	}
 	done := snapshot.Check{Of: of, Asked: asked(cmd.Args), Answer: said.String(), TookMS: c.now().Sub(began).Milliseconds()}
 	if exit != 0 {
-		done.Failed, done.Answer = fmt.Sprintf("exit code %d: %s", exit, said), ""
+		done.Failed, done.Answer = strings.TrimSuffix(fmt.Sprintf("exit code %d: %s", exit, said), ": "), ""
 	}
 	return done, nil
 }

@@ -390,7 +390,7 @@ func TestVerdicts(t *testing.T) {
 			around: func(w *world) {
 				w.request.Exec, w.server.exits = []string{"ask", "--password=x"}, map[string]int{"ask": 3}
 			},
-			failed: "command: ask --password=" + snapshot.Withheld + ": exit code 3",
+			failed: "command: backupd.drill.exec: exit code 3",
 		},
 		"the image is not here": {
 			around: func(w *world) {

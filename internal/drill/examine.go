@@ -51,6 +51,7 @@ func (c *command) answers(context.Context) (string, error) { return "", nil }
 func (c *command) examine(ctx context.Context, tell func(snapshot.Check)) error {
 	done, err := c.in.check(ctx, "command", engine.Command{Args: c.args})
 	if err == nil {
+		done.Asked = "backupd.drill.exec" // and not what that says: there may be a secret in it
 		tell(done)
 	}
 	return err
