@@ -2,9 +2,11 @@ package archive
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -105,4 +107,42 @@ func outside(t testing.TB, work string) map[string]string {
 	all["."] = fmt.Sprint(st.Mode(), st.ModTime())
 	all["canary"] = fmt.Sprint(string(text), canary.Mode(), canary.ModTime(), canary.Sys().(*syscall.Stat_t).Nlink)
 	return all
+}
+
+// An index that is made to do harm, with digests that are right, names nothing outside of the archive: neither in listings nor when looked up.
+func TestNoIndexNamesWhatIsOutside(t *testing.T) {
+	for name, hostile := range map[string]entryRecord{
+		"above":           {Rest: []byte("../evil")},
+		"above, later":    {Rest: []byte("a/../../evil")},
+		"put together so": {Shared: 1, Rest: []byte("/..")},
+		"from the top":    {Rest: []byte("/etc/passwd")},
+		"itself":          {Rest: []byte("a/./b")},
+		"nothing":         {Rest: []byte("a//b")},
+		"a zero byte":     {Rest: []byte("a\x00b")},
+		"a link to above": {Rest: []byte("b"), Kind: Hardlink, Link: []byte("../evil")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var block bytes.Buffer
+			c, err := newCodec()
+			must(t, err)
+			for _, r := range []entryRecord{{Rest: []byte("a")}, hostile} {
+				if r.Header = tarBlock; r.Kind == 0 {
+					r.Kind = Folder
+				}
+				must(t, c.append(&block, &r))
+			}
+			data, err := rebuilt(t, entrySection, block.Bytes(), 2)
+			must(t, err)
+			r := reader(t, data)
+			e, err := r.At(t.Context(), Position{0, 1})
+			if !errors.Is(err, ErrDamaged) || strings.Contains(err.Error(), "comes after") || strings.Contains(err.Error(), "begins with") {
+				t.Errorf("it has %q: %v", e.Path, err)
+			}
+			for e, err := range r.Children(t.Context(), Indexed{Entry: Entry{Path: "."}, position: Position{0, -1}}, Position{0, -1}) {
+				if !errors.Is(err, ErrDamaged) {
+					t.Errorf("%q is listed: %v", e.Path, err)
+				}
+			}
+		})
+	}
 }
