@@ -75,6 +75,7 @@ for damage, else 3. It is 1 when nothing was found.`,
 	}
 	c.Flags().StringArrayVar(&volumes, "volume", nil, "only of this `VOLUME`; may be repeated")
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
+	completeFlag(c, std, "volume", storedVolumes)
 	addHosts(c)
 	return c
 }
@@ -212,7 +213,7 @@ func (s *search) verdict(broken error) error {
 
 var errAnotherCopy = fmt.Errorf("what is damaged was read from another target: %w", archive.ErrDamaged)
 
-// bySnapshot gathers the copies of each snapshot, which are in the order of the targets.
+// bySnapshot gathers the copies of each snapshot, in the order of the targets.
 func bySnapshot(all []stored) (groups [][]stored) {
 	place := map[snapshot.Ref]int{}
 	for _, s := range all {
@@ -227,9 +228,11 @@ func bySnapshot(all []stored) (groups [][]stored) {
 	return groups
 }
 
-// firstCopy tries the copies of a snapshot one after the other, until one can be used, which is below 0 if none can. The error is why others
-// could not.
+// firstCopy tries the copies of a snapshot one after the other, those that are known to be damaged last, until one can be used, which is below 0 if
+// none can. The error is why others could not.
 func firstCopy(ctx context.Context, copies []stored, use func(stored) error) (used int, unread error) {
+	known := func(s stored) int { return min(len(s.Proof.Damaged), 1) }
+	slices.SortStableFunc(copies, func(x, y stored) int { return known(x) - known(y) })
 	for i, c := range copies {
 		err := use(c)
 		if err == nil {
