@@ -34,6 +34,12 @@ func TestStoriesOfFUSE(t *testing.T) {
 	tell(t, "testdata/fuse", nil)
 }
 
+// TestStoriesOfFUSEOverS3 mount snapshots in a bucket of a server like that of TestStoriesOfS3.
+func TestStoriesOfFUSEOverS3(t *testing.T) {
+	testenv.FUSE(t)
+	tell(t, "testdata/fuse/s3", withServer(t))
+}
+
 // TestStoriesOfS3 have a server at $ENDPOINT, with a bucket "bucket", and one "locking" that can lock objects; what it stores lies in
 // $SERVER_DIR.
 func TestStoriesOfS3(t *testing.T) {

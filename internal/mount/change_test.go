@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -67,6 +68,27 @@ func TestWhatCannotBeListedStays(t *testing.T) {
 		must(t, statOf(w.path(ref, "a")))
 		return strings.Contains(w.logged(), "the server is away")
 	})
+}
+
+func TestWhatCanBeListedIsShown(t *testing.T) {
+	w := newWorld()
+	ref := w.add(t, "app", t.TempDir(), 1)
+	w.broken = errors.New("another target is away")
+	w.show(t, mount.Options{})
+	must(t, statOf(w.path(ref)))
+	if !strings.Contains(w.logged(), "another target is away") {
+		t.Errorf("the log:\n%s", w.logged())
+	}
+}
+
+func TestWhereNothingCanBeListedNothingIsShown(t *testing.T) {
+	testenv.FUSE(t)
+	w := newWorld()
+	w.broken = errors.New("the only target is away")
+	err := mount.Run(t.Context(), t.TempDir(), w, mount.Options{Log: slog.New(slog.DiscardHandler), Now: w.clock})
+	if !errors.Is(err, w.broken) {
+		t.Error(err)
+	}
 }
 
 func statOf(path string) error { _, err := os.Stat(path); return err }

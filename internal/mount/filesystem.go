@@ -108,11 +108,7 @@ func (f *filesystem) lookupAbove(ctx context.Context, id nodeID, name string, ou
 	if n == nil {
 		return fs.ErrNotExist
 	}
-	if n.isSnapshot() {
-		return f.snapshotEntry(ctx, n, out)
-	}
-	f.nodeEntry(n, out)
-	return nil
+	return f.stat(ctx, n, n.id, out)
 }
 
 // GetAttr tells what an inode is.
@@ -128,17 +124,21 @@ func (f *filesystem) GetAttr(cancel <-chan struct{}, in *fuse.GetAttrIn, out *fu
 		return fuse.ENOENT
 	}
 	var e fuse.EntryOut
-	err := error(nil)
-	switch {
-	case !n.isSnapshot():
-		f.nodeEntry(n, &e)
-	case n.id == id:
-		err = f.snapshotEntry(ctx, n, &e)
-	default:
-		err = f.within(ctx, id, func(_ *archive.Reader, found archive.Indexed) error { return f.entry(id, &found, &e) })
-	}
+	err := f.stat(ctx, n, id, &e)
 	out.Attr, out.AttrValid, out.AttrValidNsec = e.Attr, e.AttrValid, e.AttrValidNsec
 	return f.status(ctx, err)
+}
+
+// stat fills in what is told of a number, which is that of a node or within that of a snapshot's folder.
+func (f *filesystem) stat(ctx context.Context, n *node, id nodeID, out *fuse.EntryOut) error {
+	switch {
+	case !n.isSnapshot():
+		f.nodeEntry(n, out)
+		return nil
+	case n.id == id:
+		return f.snapshotEntry(ctx, n, out)
+	}
+	return f.within(ctx, id, func(_ *archive.Reader, e archive.Indexed) error { return f.entry(id, &e, out) })
 }
 
 // Readlink says what a symlink says.

@@ -13,13 +13,11 @@ package mount
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -70,22 +68,24 @@ func Run(ctx context.Context, dir string, source Source, o Options) error {
 	f := newFilesystem(serving, source, o)
 	defer f.readers.close()
 	defer stop()
-	if err := f.tree.list(ctx); err != nil && len(f.tree.snaps) == 0 {
-		return err
+	if err := f.tree.list(ctx); err != nil {
+		if len(f.tree.snaps) == 0 {
+			return err
+		}
+		f.trouble.tell("not every snapshot can be shown", err)
 	}
 	server, err := fuse.NewServer(f, dir, options(o))
 	if err != nil {
 		return explain(dir, err)
 	}
-	var all sync.WaitGroup
-	defer all.Wait()
 	ended := make(chan struct{})
-	all.Go(func() {
+	go func() {
 		defer close(ended)
 		server.Serve()
-	})
+	}()
 	if err := server.WaitMount(); err != nil {
-		return errors.Join(fmt.Errorf("mount at %s: %w", dir, err), leave(dir, server, ended, o.Log))
+		leave(dir, server, ended, o.Log)
+		return fmt.Errorf("mount at %s: %w", dir, err)
 	}
 	if o.Ready != nil {
 		o.Ready(dir)
@@ -95,7 +95,8 @@ func Run(ctx context.Context, dir string, source Source, o Options) error {
 		return nil
 	case <-ctx.Done():
 	}
-	return leave(dir, server, ended, o.Log)
+	leave(dir, server, ended, o.Log)
+	return nil
 }
 
 func options(o Options) *fuse.MountOptions {
@@ -126,24 +127,23 @@ func options(o Options) *fuse.MountOptions {
 
 func isRoot() bool { return os.Geteuid() == 0 }
 
-// leave unmounts the folder. While files are in use it can only be detached.
-func leave(dir string, server *fuse.Server, ended <-chan struct{}, log *slog.Logger) error {
+// leave unmounts the folder, and returns when nobody can look any more. While files are in use it can only be detached.
+func leave(dir string, server *fuse.Server, ended <-chan struct{}, log *slog.Logger) {
+	defer func() { <-ended }()
 	err := server.Unmount()
 	select {
 	case <-ended: // also when others were faster
-		return nil
+		return
 	default:
 	}
 	if err == nil {
-		<-ended
-		return nil
+		return
 	}
-	log.Warn("files below the folder are in use: it is taken away, and this ends when the last one is closed (fuser -m names who has them)", "dir", dir, "err", strings.TrimSpace(err.Error()))
+	log.Warn("files below the folder are in use: it is taken away, and this ends when the last one is closed (fuser -m names who has them)",
+		"dir", dir, "err", strings.TrimSpace(err.Error()))
 	if err := detach(dir); err != nil {
-		return fmt.Errorf("unmount %s: %w", dir, err)
+		log.Error("the folder cannot be taken away either: unmount it yourself, or end this at once", "dir", dir, "err", err)
 	}
-	<-ended
-	return nil
 }
 
 func detach(dir string) error {
