@@ -12,7 +12,6 @@ import (
 	"io"
 	"iter"
 	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/dustin/go-humanize"
@@ -85,22 +84,17 @@ func children(dir string) iter.Seq2[string, error] {
 	}
 }
 
-// Fill extracts into the folder, which is empty, and makes it what it was when that fails.
+// Fill extracts into the folder, which is empty: whatever becomes of this process meanwhile, that shows either nothing or all of it.
 func (f Folder) Fill(ctx context.Context, from Source) (report archive.Report, err error) {
-	dir, err := os.Open(f.path)
+	s, report, err := f.Stage(ctx, from)
 	if err != nil {
 		return archive.Report{}, err
 	}
-	defer func() { err = errors.Join(err, dir.Close()) }()
-	before, err := readAttributes(dir)
-	if err != nil {
-		return archive.Report{}, err
+	defer func() { err = errors.Join(err, s.Close(context.WithoutCancel(ctx))) }()
+	if err := s.Exchange(ctx); err != nil {
+		return archive.Report{}, fmt.Errorf("move what was extracted to its place: %w", err)
 	}
-	report, err = extract(ctx, from, f.path)
-	if err != nil {
-		return archive.Report{}, errors.Join(err, removeChildren(f.path), before.apply(dir))
-	}
-	return report, nil
+	return report, s.Discard(ctx) // of nothing but the folder that it came in
 }
 
 // extract refuses early what would fill the disk.
@@ -125,15 +119,4 @@ func enoughSpace(dir string, bytes int64) error {
 			humanize.IBytes(uint64(max(free, 0))), unix.ENOSPC)
 	}
 	return nil
-}
-
-func removeChildren(dir string) error {
-	var errs []error
-	for name, err := range children(dir) {
-		if err == nil {
-			err = os.RemoveAll(filepath.Join(dir, name))
-		}
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
 }

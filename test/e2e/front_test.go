@@ -19,6 +19,12 @@ import (
 // frontOf gives the URL of a target in a new bucket, whose requests go through what is put before the S3 server.
 func frontOf(t *testing.T, server *s3test.Server, bucket string, before func(pass http.Handler) http.Handler) *url.URL {
 	t.Helper()
+	return frontIn(t, server, server.Bucket(bucket), before)
+}
+
+// frontIn is frontOf for a target that there is.
+func frontIn(t *testing.T, server *s3test.Server, target *url.URL, before func(pass http.Handler) http.Handler) *url.URL {
+	t.Helper()
 	behind, err := url.Parse(server.Endpoint)
 	if err != nil {
 		t.Fatal(err)
@@ -40,11 +46,11 @@ func frontOf(t *testing.T, server *s3test.Server, bucket string, before func(pas
 		listener.CloseClientConnections()
 		listener.Close()
 	})
-	u := server.Bucket(bucket)
+	u := *target
 	q := u.Query()
 	q.Set("endpoint", listener.URL)
 	u.RawQuery = q.Encode()
-	return u
+	return &u
 }
 
 // front lets no part of an upload through but the first.
