@@ -159,6 +159,7 @@ func TestADrillProvesEachDatabaseUnderLoad(t *testing.T) {
 			after := acknowledged()
 			eventually(t, "more numbers are written", func() bool { return acknowledged() > after+20 })
 			stop()
+			last := acknowledged()
 			came := p.drill(0, data)
 			if !came.Proven || !came.Stored || len(came.Started) != 1 {
 				t.Errorf("it tells %+v", came)
@@ -173,6 +174,8 @@ func TestADrillProvesEachDatabaseUnderLoad(t *testing.T) {
 			k.wantBack(t, d, k.start(t, d, "again", restored), before, after)
 			p.run(0, "restore", data, "--in-place")
 			k.wantBack(t, d, id, before, after)
+			p.run(0, "undo", data)
+			k.wantBack(t, d, id, last, last)
 		})
 	}
 }
