@@ -292,6 +292,16 @@ func TestVerdicts(t *testing.T) {
 		"the server ends without a file that is too large": {
 			around: func(w *world) { w.server.ends, w.bound = &engine.Ending{Exit: 1}, 1<<30 }, err: "it lacked what was mounted at /etc/db.conf",
 		},
+		"a server ends for want of its network": {
+			around: func(w *world) {
+				w.server.ends, w.server.log = &engine.Ending{Exit: 1}, "could not translate host name \"other\"\n"
+			},
+			err: "it had no network",
+		},
+		"nothing ran on files": {around: func(w *world) {
+			w.source.databases, w.source.facts.Containers[0].Run.Active, w.server.ends = nil, false, &engine.Ending{}
+		}},
+		"nothing ran on a database": {around: func(w *world) { w.source.facts.Containers[0].Run.Active = false }},
 		"another server ends": {
 			around: func(w *world) {
 				w.server.ends, w.source.databases = &engine.Ending{Exit: 14}, []recognise.Find{{Kind: recognise.MongoDB, Folder: "."}}
@@ -346,7 +356,7 @@ func TestVerdicts(t *testing.T) {
 			failed: "a.t | error : Corrupt",
 		},
 		"an app ends that is no database": {
-			around: func(w *world) { w.server.ends, w.source.databases = &engine.Ending{Exit: 1}, nil }, err: "is no database",
+			around: func(w *world) { w.server.ends, w.source.databases = &engine.Ending{Exit: 1}, nil },
 		},
 		"an app runs that is no database": {around: func(w *world) { w.source.databases = nil }},
 		"the server never answers": {

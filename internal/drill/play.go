@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -161,11 +162,16 @@ func (p *play) unfit(words string) error {
 	switch {
 	case p.aside():
 		return unsaid(words + "; it had no network, and is no database whose data could be to blame")
+	case networked.MatchString(words):
+		return errors.New(words + "; it had no network")
 	case len(p.lacks) > 0 || !p.serves():
 		return errors.New(words)
 	}
 	return verdict(words)
 }
+
+// networked is how programs say that they miss the network.
+var networked = regexp.MustCompile(`(?i)name resolution|could not translate host name|getaddrinfo|no such host|name or service not known|unknown host|no route to host|network is unreachable|wsrep|gcomm`)
 
 // aside tells whether what is started says little about the data: it is no database, and nothing is asked in it.
 func (p *play) aside() bool { return !p.serves() && p.command == nil }
@@ -175,11 +181,14 @@ type unsaid string
 
 func (u unsaid) Error() string { return string(u) }
 
-// nevertheless makes little of that, where the data was asked by other means.
+// nevertheless makes little of that: of files, and of what was asked by other means, it is proven that they come back.
 func (p *play) nevertheless(err error) error {
 	var little unsaid
-	if !errors.As(err, &little) || len(p.record.Checks) == 0 {
+	if !errors.As(err, &little) {
 		return err
+	}
+	if len(p.record.Checks) == 0 {
+		p.noted(p.restoredWhole())
 	}
 	p.noted(snapshot.Check{Of: "container", Asked: "start " + p.container, Answer: "not counted: " + string(little)})
 	return nil
@@ -189,26 +198,20 @@ func (p *play) nevertheless(err error) error {
 func (p *play) restoredWhole() snapshot.Check {
 	return snapshot.Check{
 		Of: "files", Asked: "restore all of it, and compare every digest",
-		Answer: "all came back as it was stored; no container is recorded that runs on it, and " + p.unasked(),
+		Answer: "all came back as it was stored; " + p.unasked(),
 	}
 }
 
 // unasked says why nothing more was asked.
 func (p *play) unasked() string {
-	if len(p.databases) == 0 {
+	switch {
+	case len(p.databases) > 0:
+	case p.container == "":
+		return "no container is recorded that runs on it, and no database is recognised that could be asked"
+	default:
 		return "no database is recognised that could be asked"
 	}
 	return "drills do not know how to ask " + kinds(p.databases)
-}
-
-// serves tells whether what is started is the server of a database.
-func (p *play) serves() bool {
-	for _, d := range p.databases {
-		if served(d) {
-			return true
-		}
-	}
-	return false
 }
 
 // examine asks all, and gives a verdict.

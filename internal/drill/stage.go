@@ -43,24 +43,30 @@ func (r *Runner) set(ctx context.Context, req Request) (stage, error) {
 		return stage{}, fmt.Errorf("recognise what it holds: %w", err)
 	}
 	s := stage{databases: databases, command: req.Exec, memory: req.Memory}
-	chosen, there := choose(facts.Containers)
-	if !there {
-		return s, unstarted(s, req.Exec)
+	chosen := choose(facts.Containers, s.serves() || req.Exec != nil)
+	if chosen == nil {
+		return s, unstarted(s, facts.Containers)
 	}
 	s.container = chosen.Name
-	return s, r.cast(ctx, req, chosen, &s)
+	return s, r.cast(ctx, req, *chosen, &s)
 }
 
 // unstarted says what cannot be asked without a container.
-func unstarted(s stage, command []string) error {
+func unstarted(s stage, recorded []snapshot.Container) error {
+	i := slices.IndexFunc(recorded, func(c snapshot.Container) bool { return c.Run == nil })
 	switch {
-	case command != nil:
+	case i >= 0:
+		return fmt.Errorf("how its container %q was started is not recorded, as the backupd that made it knew no drills yet, or the engine did not tell: back it up once more", recorded[i].Name)
+	case s.command != nil:
 		return errors.New("there is a command to ask by, and no container is recorded that it could be run in")
-	case slices.ContainsFunc(s.databases, served):
+	case s.serves():
 		return fmt.Errorf("it holds data of %s, and no container is recorded that wrote to it: back it up once more while one has the volume mounted", kinds(s.databases))
 	}
 	return nil
 }
+
+// serves tells whether what is started is the server of a database.
+func (s stage) serves() bool { return slices.ContainsFunc(s.databases, served) }
 
 // served tells whether the database is what its container is for. The others are part of a program that is for something else.
 func served(d recognise.Find) bool {
@@ -75,24 +81,21 @@ func kinds(databases []recognise.Find) string {
 	return strings.Join(all, ", ")
 }
 
-// choose gives the recorded container that is started: the first that could write to the volume, and that ran if any did. Others, be they
-// workers or what looks at the data, would have to find each other by the network that there is not.
-func choose(recorded []snapshot.Container) (snapshot.Container, bool) {
+// choose gives the recorded container that is started: the first that could write to the volume and that ran, or, where it is needed, that did
+// not. Others, be they workers or what looks at the data, would have to find each other by the network that there is not.
+func choose(recorded []snapshot.Container, needed bool) *snapshot.Container {
 	for _, ran := range []bool{true, false} {
 		for _, c := range recorded {
-			if c.Run == nil || c.Run.Destination != "" && !c.Run.ReadOnly && c.Run.Active == ran {
-				return c, true
+			if c.Run != nil && c.Run.Destination != "" && !c.Run.ReadOnly && c.Run.Active == ran && (ran || needed) {
+				return &c
 			}
 		}
 	}
-	return snapshot.Container{}, false
+	return nil
 }
 
 // cast finds what it takes to start a recorded container.
 func (r *Runner) cast(ctx context.Context, req Request, c snapshot.Container, s *stage) error {
-	if c.Run == nil {
-		return fmt.Errorf("how its container %q was started is not recorded, as the backupd that made it knew no drills yet, or the engine did not tell: back it up once more", c.Name)
-	}
 	image, err := r.image(ctx, c)
 	if err != nil {
 		return err
