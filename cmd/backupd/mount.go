@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -87,7 +88,9 @@ func (a *app) mount(ctx context.Context, dir string, o mount.Options) error {
 	o.Ready = func(dir string) {
 		fmt.Fprintf(a.std.err, "%s shows the snapshots of %s, until Ctrl-C or %q\n", printable(dir), a.hosts(), mount.HowToEnd(printable(dir)))
 	}
-	return mount.Run(ctx, dir, onTargets{a}, o)
+	source := onTargets{a}
+	source.unlock(ctx)
+	return mount.Run(ctx, dir, source, o)
 }
 
 // outside tells whether a folder lies in none of those that backupd itself reads or writes: it would look at what it shows.
@@ -123,6 +126,24 @@ func liesIn(folder, path string) bool {
 
 // onTargets is what there is on all targets, as mount shows it.
 type onTargets struct{ *app }
+
+// unlock has a passphrase asked for before anything is shown: a program in the background that asks for one is stopped, and with it whoever
+// looks. What is wrong with the key is told when it is wanted.
+func (s onTargets) unlock(ctx context.Context) {
+	if s.cfg.Identity == "" {
+		return
+	}
+	rows, _ := s.rows(ctx, nil) // what cannot be listed is told by who shows it
+	for _, r := range slices.Backward(rows) {
+		if !r.Encrypted {
+			continue
+		}
+		if opened, err := s.Open(ctx, snapshot.Ref{Host: r.Host, Volume: r.Volume, ID: r.ID}); err == nil {
+			opened.Close()
+		}
+		return
+	}
+}
 
 // Snapshots gives each snapshot once, whatever number of targets has it.
 func (s onTargets) Snapshots(ctx context.Context) ([]mount.Snapshot, error) {
