@@ -32,6 +32,23 @@ func (r *Reader) ReadAt(ctx context.Context, e Indexed, p []byte, off int64) (in
 	return len(p), end
 }
 
+// Data gives where the first data of a file at or after an offset begin, as far as they are no hole, and where they end: from the offset itself if it
+// lies among them. Where nothing but a hole is left, both are the file's size.
+func (r *Reader) Data(ctx context.Context, e Indexed, off int64) (from, to int64, err error) {
+	if e.Kind != File || off < 0 || off > e.Size {
+		return 0, 0, fmt.Errorf("look for data in %q at %d: %w", e.Path, off, fs.ErrInvalid)
+	}
+	parts, err := r.parts(ctx, &e)
+	if err != nil {
+		return 0, 0, fmt.Errorf("look for data in %q: %w", e.Path, ended(ctx, err))
+	}
+	i := sort.Search(len(parts), func(i int) bool { return parts[i].end() > off })
+	if i == len(parts) {
+		return e.Size, e.Size, nil
+	}
+	return max(off, parts[i].at), parts[i].end(), nil
+}
+
 // part is a segment of a file and where its data are in the tar.
 type part struct {
 	segment

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
 
 	"github.com/backupd/backupd/internal/archive"
 	"github.com/backupd/backupd/internal/snapshot"
@@ -185,6 +186,32 @@ func (f *filesystem) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (
 		return nil, f.status(ctx, err)
 	}
 	return fuse.ReadResultData(buf[:n]), fuse.OK
+}
+
+// Lseek finds the next data, or the next hole, in a file.
+func (f *filesystem) Lseek(cancel <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) fuse.Status {
+	ctx, stop := f.request(cancel)
+	defer stop()
+	return f.status(ctx, f.within(ctx, nodeID(in.NodeId), func(r *archive.Reader, e archive.Indexed) error {
+		off := int64(in.Offset)
+		if off < 0 || off >= e.Size {
+			return errNoData
+		}
+		from, to, err := r.Data(ctx, e, off)
+		switch {
+		case err != nil:
+			return err
+		case in.Whence == unix.SEEK_DATA && from == e.Size:
+			return errNoData
+		case in.Whence == unix.SEEK_DATA:
+			out.Offset = uint64(from)
+		case from > off: // it is in a hole
+			out.Offset = in.Offset
+		default:
+			out.Offset = uint64(to)
+		}
+		return nil
+	}))
 }
 
 // StatFs says no more than how long names may be.

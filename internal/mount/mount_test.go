@@ -88,6 +88,34 @@ func TestASnapshotIsShownAsItWas(t *testing.T) {
 	}
 }
 
+func TestHolesCanBeFound(t *testing.T) {
+	w, dir := newWorld(), everything(t)
+	must(t, os.WriteFile(filepath.Join(dir, "hole"), nil, 0o644))
+	must(t, os.Truncate(filepath.Join(dir, "hole"), 1<<20))
+	ref := w.add(t, "app", dir, 1)
+	w.show(t, mount.Options{})
+	for _, name := range []string{"a.b", "hole", "large", "a", "d/link"} {
+		if diff := cmp.Diff(segments(t, filepath.Join(dir, name)), segments(t, w.path(ref, name))); diff != "" {
+			t.Errorf("%s (-volume +shown)\n%s", name, diff)
+		}
+	}
+}
+
+// segments are where data and holes begin in a file, by turns.
+func segments(t testing.TB, path string) (all []int64) {
+	t.Helper()
+	f, err := os.Open(path)
+	must(t, err)
+	defer f.Close()
+	for at, whence := int64(0), unix.SEEK_DATA; ; whence = unix.SEEK_DATA + unix.SEEK_HOLE - whence {
+		if at, err = unix.Seek(int(f.Fd()), at, whence); err == unix.ENXIO {
+			return all
+		}
+		must(t, err)
+		all = append(all, at)
+	}
+}
+
 // Programs that others have written see the same.
 func TestStockToolsSeeTheSame(t *testing.T) {
 	w, dir := newWorld(), everything(t)

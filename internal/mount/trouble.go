@@ -8,13 +8,17 @@ import (
 	"sync"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
 
 	"github.com/backupd/backupd/internal/archive"
 	"github.com/backupd/backupd/internal/seal"
 )
 
-// errNoFolder is said of what is looked into and is none.
-var errNoFolder = errors.New("not a folder")
+// What programs are told that ask for what there cannot be.
+var (
+	errNoFolder = errors.New("not a folder")
+	errNoData   = errors.New("nothing beyond that")
+)
 
 // status is an error as programs get it. What is wrong with a snapshot, or with the way to it, is told in the log.
 func (f *filesystem) status(ctx context.Context, err error) fuse.Status {
@@ -27,6 +31,8 @@ func (f *filesystem) status(ctx context.Context, err error) fuse.Status {
 		return fuse.EACCES
 	case errors.Is(err, errNoFolder):
 		return fuse.ENOTDIR
+	case errors.Is(err, errNoData):
+		return fuse.Status(unix.ENXIO)
 	case errors.Is(err, fs.ErrInvalid):
 		return fuse.EINVAL
 	case errors.Is(err, fs.ErrNotExist) && !errors.Is(err, archive.ErrDamaged):
