@@ -59,8 +59,12 @@ func (f Folder) Take(ctx context.Context, w io.Writer, o archive.Options) (*Taki
 	return take(ctx, f.path, w, o)
 }
 
-// Empty tells whether nothing is in it, but for what restores have lying there.
+// Empty tells whether nothing is in it, but for what restores have lying there. In the middle of an exchange, which is ErrUnsettled, it is
+// neither.
 func (f Folder) Empty(context.Context) (bool, error) {
+	if err := f.unsettled(); err != nil {
+		return false, err
+	}
 	for _, err := range children(f.path) {
 		return false, err
 	}
@@ -84,7 +88,8 @@ func children(dir string) iter.Seq2[string, error] {
 	}
 }
 
-// Fill extracts into the folder, which is empty: whatever becomes of this process meanwhile, that shows either nothing or all of it.
+// Fill extracts into the folder, which is empty. Whatever becomes of this process meanwhile, nothing shows there or all of it; in the moment
+// between, the folder is unsettled.
 func (f Folder) Fill(ctx context.Context, from Source) (report archive.Report, err error) {
 	s, report, err := f.Stage(ctx, from)
 	if err != nil {

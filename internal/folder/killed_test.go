@@ -45,6 +45,9 @@ func child(what, where string) error {
 	var s *Stage
 	var err error
 	switch {
+	case strings.Contains(what, "fill"):
+		_, err := f.Fill(ctx, trees{part: strings.Contains(what, "part"), files: incoming})
+		return err
 	case strings.Contains(what, "settle"):
 		_, err := f.Settle(ctx)
 		return err
@@ -253,6 +256,56 @@ func TestAnExchangeKilledAtEachOfItsCalls(t *testing.T) {
 			}
 			t.Logf("%d old, %d new", olds, news)
 			if olds < c.leastOlds || news < c.leastNews {
+				t.Error("that is no test")
+			}
+		})
+	}
+}
+
+// An empty folder that is filled holds nothing or all of it, and the next one to fill it goes by that.
+func TestAFillKilledAtEachOfItsCalls(t *testing.T) {
+	testenv.Root(t)
+	testenv.Tool(t, "strace")
+	for _, how := range []string{"fill beside", "fill inside", "fill part inside"} {
+		t.Run(how, func(t *testing.T) {
+			t.Parallel()
+			vacant := func() *scene {
+				s := &scene{f: At(filepath.Join(t.TempDir(), "_data"), strings.Contains(how, "beside")), what: how}
+				must(t, errors.Join(os.Mkdir(s.f.path, 0o700), setTimes(s.f.path, 2000)))
+				s.before = s.look(t)
+				return s
+			}
+			whole := vacant()
+			must(t, child(how, whole.f.path))
+			wantStages(t, whole.f)
+			done := whole.look(t)
+			empties, fulls := 0, 0
+			for _, call := range changing {
+				for n := 1; ; n++ {
+					s := vacant()
+					if !s.killedAt(t, how, call, n) {
+						break
+					}
+					empty, err := s.f.Empty(t.Context())
+					if errors.Is(err, ErrUnsettled) {
+						_, err = s.f.Settle(t.Context())
+						must(t, err)
+						empty, err = s.f.Empty(t.Context())
+					}
+					must(t, err)
+					if empty {
+						empties++
+						must(t, child(how, s.f.path))
+					} else {
+						fulls++
+					}
+					if now := s.look(t); !alike(now, done) {
+						t.Errorf("killed at %s %d: empty %v, and then (-want +is):\n%s", call, n, empty, cmp.Diff(done, now))
+					}
+				}
+			}
+			t.Logf("%d empty, %d full", empties, fulls)
+			if empties < 10 || fulls < 10 {
 				t.Error("that is no test")
 			}
 		})

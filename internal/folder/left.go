@@ -112,7 +112,7 @@ func (f Folder) unsettled() error {
 		return nil // there is no folder, which is for others to find
 	}
 	if err == nil && len(left) > 0 {
-		err = fmt.Errorf("%w, as a restore was killed at it: \"backupd recover\" puts it in order (%s)", ErrUnsettled, left[0])
+		err = fmt.Errorf("%w, as a restore was killed at it: \"backupd recover\", or that restore once more, puts it in order (%s)", ErrUnsettled, left[0])
 	}
 	return err
 }

@@ -9,7 +9,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/backupd/backupd/internal/access"
 	"github.com/backupd/backupd/internal/engine"
+	"github.com/backupd/backupd/internal/folder"
 	"github.com/backupd/backupd/internal/snapshot"
 )
 
@@ -68,8 +70,12 @@ func (r *Runner) Look(ctx context.Context, req Request, name string) (there Plac
 		return "", err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	if filled, err := vacant(ctx, f, true); err != nil || filled {
-		return Filled, err
+	filled, err := vacant(ctx, f, true)
+	if filled || errors.Is(err, folder.ErrUnsettled) { // ToVolume will have it wholly filled
+		return Filled, nil
+	}
+	if err != nil {
+		return "", err
 	}
 	return Empty, r.unused(ctx, v)
 }
@@ -81,6 +87,9 @@ func (r *Runner) intoVolume(ctx context.Context, req Request, v engine.Volume) (
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	left, err := vacant(ctx, f, req.IfEmpty)
+	if errors.Is(err, folder.ErrUnsettled) { // a restore was killed
+		left, err = r.settled(ctx, req, v, f)
+	}
 	if errors.Is(err, ErrNotEmpty) {
 		return Result{}, fmt.Errorf("volume %q is %w: restore to another volume, or replace its content with --in-place", v.Name, ErrNotEmpty)
 	}
@@ -91,6 +100,17 @@ func (r *Runner) intoVolume(ctx context.Context, req Request, v engine.Volume) (
 		return Result{}, err
 	}
 	return r.fill(ctx, req, f)
+}
+
+// settled is vacant, once what a restore that was killed had begun to move is all in the volume or out of it.
+func (r *Runner) settled(ctx context.Context, req Request, v engine.Volume, f access.Folder) (left bool, err error) {
+	if err := r.unused(ctx, v); err != nil {
+		return false, err
+	}
+	if _, err := f.Settle(ctx); err != nil {
+		return false, fmt.Errorf("volume %q: %w", v.Name, err)
+	}
+	return vacant(ctx, f, req.IfEmpty)
 }
 
 // cleanupTime is how long cleaning up may take after a restore was cancelled.

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/backupd/backupd/internal/engine"
+	"github.com/backupd/backupd/internal/folder"
 	"github.com/backupd/backupd/internal/restore"
 	"github.com/backupd/backupd/internal/seal"
 	"github.com/backupd/backupd/internal/snapshot"
@@ -198,5 +199,35 @@ func TestWhatThereIsOfAVolumeIsSeenBefore(t *testing.T) {
 				t.Errorf("afterwards: %v", err)
 			}
 		})
+	}
+}
+
+// A restore that was killed at its very end has left a volume that is whole, for whoever comes next.
+func TestAVolumeThatAKilledRestoreWasFillingIsNotHalfFilled(t *testing.T) {
+	w := newWorld(t)
+	v := w.volume(t, "app", tree{"old": ""})
+	w.then = restore.After{}
+	result, err := w.inPlace(t, v)
+	must(t, err)
+	must(t, os.Rename(result.Kept, strings.Replace(result.Kept, "replaced", "exchange", 1)))
+
+	db := w.container("app", container("db"), false)
+	if there, err := w.runner.Look(t.Context(), w.request, "app"); there != restore.Filled || err != nil {
+		t.Errorf("before, it is %s (%v)", there, err)
+	}
+	w.request.IfEmpty = true
+	if _, err := w.runner.ToVolume(t.Context(), w.request, "app", nil); err == nil || !strings.Contains(err.Error(), "container db runs on volume") {
+		t.Errorf("while it is in use: %v", err)
+	}
+	must(t, w.eng.Operator().DeleteContainer(t.Context(), db.ID))
+	result, err = w.runner.ToVolume(t.Context(), w.request, "app", nil)
+	if err != nil || !result.Left {
+		t.Errorf("left alone: %v, %v", result.Left, err)
+	}
+	if diff := cmp.Diff(look(t, w.source), look(t, v.Mountpoint)); diff != "" {
+		t.Errorf("content (-want +got):\n%s", diff)
+	}
+	if settled, err := folder.At(v.Mountpoint, true).Settle(t.Context()); settled || err != nil {
+		t.Errorf("there was more to settle: %v, %v", settled, err)
 	}
 }
