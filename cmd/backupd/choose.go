@@ -283,7 +283,8 @@ func (a *app) tellIntent(ctx context.Context, chosen stored, f restoreFlags) err
 		if err != nil {
 			return err
 		}
-		verbs = append(verbs, fmt.Sprintf("put %s in place of all that volume %s holds now: %s (--dry-run lists them)", what, printable(chosen.Volume), tally(c)))
+		verbs = append(verbs, fmt.Sprintf("put %s in place of all that volume %s holds now: %s (--dry-run lists them)", what, printable(chosen.Volume), tally(c)),
+			fmt.Sprintf("keep what is replaced, for \"backupd undo %s\"", printable(chosen.Volume)))
 	}
 	if word := doubt(chosen); word != "" {
 		verbs = append(verbs, "go on although this snapshot counts for nothing: "+printable(word))

@@ -195,6 +195,8 @@ func (f restoreFlags) checkProject() error {
 		return usagef("--project restores to volumes that are empty or gone: restore the others one by one, with restore VOLUME@WHEN --in-place")
 	case f.toVolume != "" || f.toDir != "":
 		return usagef("--project restores each volume to one of its own name: neither --to-volume nor --to-dir goes with it")
+	case f.commit || f.undoIfUnhealthy:
+		return usagef("--commit and --undo-if-unhealthy go with --in-place, and --project replaces nothing")
 	case len(f.paths) > 0 || len(f.options) > 0 || f.keepGoing || f.asJSON:
 		return usagef("--path, --option, --keep-going and --json are for one volume: restore it by itself, and the others with --project NAME --if-empty")
 	}
@@ -402,6 +404,8 @@ func (a *app) restoreDry(ctx context.Context, chosen stored, req restore.Request
 	switch {
 	case f.toVolume != "":
 		where = "volume " + printable(f.toVolume)
+	case f.inPlace && len(f.paths) > 0:
+		where = "volume " + printable(chosen.Volume) + ", among what it holds"
 	case f.inPlace:
 		where = "volume " + printable(chosen.Volume) + ", in place of what it holds"
 	}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"iter"
 	"os"
+	"strings"
 
 	"github.com/backupd/backupd/internal/archive"
 	"github.com/backupd/backupd/internal/engine"
@@ -63,7 +64,11 @@ func compare(ctx context.Context, req Request, there entries, each func(archive.
 	defer from.Close()
 	there = c.looking(there)
 	stored := c.counting(archive.Covered(from.Entries(ctx, "."), req.Paths))
+	part := parting{part: len(req.Paths) > 0}
 	for change, err := range archive.Changes(archive.Covered(there, req.Paths), stored) {
+		if err == nil && part.leaves(change) {
+			continue
+		}
 		if err == nil {
 			c.count(change)
 			err = each(change)
@@ -76,6 +81,26 @@ func compare(ctx context.Context, req Request, there entries, each func(archive.
 		return c, fmt.Errorf("restore snapshot %s: %w: %q", req.Snapshot.ID, ErrNothing, req.Paths)
 	}
 	return c, nil
+}
+
+// parting knows what of the differences a restore of a part leaves as they are: what only is there stays there, and so do folders that both have.
+type parting struct {
+	part     bool
+	replaced string // a folder that something else takes the place of, with all that is in it
+}
+
+func (p *parting) leaves(c archive.Change) bool {
+	switch {
+	case !p.part:
+		return false
+	case c.What == archive.Removed:
+		return p.replaced == "" || !strings.HasPrefix(c.Path, p.replaced+"/")
+	case c.Before != nil && c.Before.Kind == archive.Folder && c.After.Kind == archive.Folder:
+		return true
+	case c.Before != nil && c.Before.Kind == archive.Folder:
+		p.replaced = c.Path
+	}
+	return false
 }
 
 // looking notes whether anything is there.

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -52,8 +54,17 @@ func TestWhatARestoreWouldChange(t *testing.T) {
 				must(t, os.Remove(filepath.Join(dir, "data/empty")))
 			},
 			paths: []string{"data/**"},
-			want:  []string{"data/empty added", "data/mine removed"},
-			sum:   restore.Comparison{New: 1, Gone: 1, Same: 1, Bytes: int64(len(stored["data/base"])), Filled: true},
+			want:  []string{"data/empty added"}, // and nothing is gone: it goes among what is there
+			sum:   restore.Comparison{New: 1, Same: 1, Bytes: int64(len(stored["data/base"])), Filled: true},
+		},
+		"a part, in the way of which is something else": {
+			there: func(t *testing.T, dir string) {
+				must(t, errors.Join(os.Remove(filepath.Join(dir, "data/empty")), os.Chmod(filepath.Join(dir, "a"), 0o700)))
+				plant(t, dir, tree{"data/empty/deep/file": "mine", "data/empty-": "mine"})
+			},
+			paths: []string{"data", "a"},
+			want:  []string{"data/empty kind,mode,time", "data/empty/deep removed", "data/empty/deep/file removed"},
+			sum:   restore.Comparison{Changed: 1, Gone: 2, Same: 5, Bytes: int64(len(stored["data/base"])), Filled: true},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -96,5 +107,35 @@ func TestAVolumeIsComparedWithoutBeingTouched(t *testing.T) {
 	}
 	if _, err := w.eng.Volume(t.Context(), "fresh"); err == nil {
 		t.Error("a volume was made")
+	}
+}
+
+// What is told is what is done: after a restore in place nothing of it is left to do.
+func TestARestoreDoesWhatAComparisonTells(t *testing.T) {
+	for name, paths := range map[string][]string{"all": nil, "a part": {"data", "new*"}} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			v := w.volume(t, "app", tree{"conf": "port=2", "data/empty/deep/file": "mine", "data/base": "changed", "mine": ""})
+			w.request.Paths = paths
+			var told, left []string
+			_, err := w.runner.CompareVolume(t.Context(), w.request, "app", changes(&told))
+			must(t, err)
+			before := look(t, v.Mountpoint)
+			_, err = w.inPlace(t, v)
+			must(t, err)
+			after := look(t, v.Mountpoint)
+			for _, seen := range []map[string]string{before, after} {
+				for path := range seen {
+					if !slices.ContainsFunc(told, func(s string) bool { return strings.HasPrefix(s, path+" ") }) && before[path] != after[path] && path != "." && path != "data" {
+						t.Errorf("%q has changed, which was not told", path)
+					}
+				}
+			}
+			sum, err := w.runner.CompareVolume(t.Context(), w.request, "app", changes(&left))
+			must(t, err)
+			if len(left) > 0 || len(told) == 0 || sum.Same == 0 {
+				t.Errorf("told %q, and left %q", told, left)
+			}
+		})
 	}
 }
