@@ -2,6 +2,7 @@ package archive
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"flag"
 	"fmt"
@@ -46,6 +47,53 @@ func TestTheGoldenArchiveStaysReadable(t *testing.T) {
 	}))
 	if lines := strings.Count(string(want), "\n"); n != lines {
 		t.Errorf("the stream has %d entries, recorded are %d", n, lines)
+	}
+}
+
+// leaningBase is what the golden archive that leans on another calls that one.
+const leaningBase = "20261101T030000Z-00000001"
+
+// TestTheGoldenLeaningArchiveStaysReadable has an archive and one that leans on it, which tests of other packages read, too.
+func TestTheGoldenLeaningArchiveStaysReadable(t *testing.T) {
+	whole, leaning := filepath.Join("testdata", "leaning-base.tar.zst"), filepath.Join("testdata", "leaning.tar.zst")
+	if *makeGolden {
+		dir := t.TempDir()
+		write(t, dir, map[string]string{"a/first": "one", "large": strings.Repeat("words of a large file. ", 90_000), "z": "last"})
+		data, _ := archived(t, dir, Options{Level: Default})
+		plain, err := plainOf(t, data)
+		must(t, err)
+		must(t, os.WriteFile(whole, data, 0o644))
+		must(t, os.WriteFile(leaning, leaningArchive(t, leaningBase, data, plain, 3000), 0o644))
+	}
+	base, err := os.ReadFile(whole)
+	must(t, err)
+	data, err := os.ReadFile(leaning)
+	must(t, err)
+	s := &stock{ReaderAt: bytes.NewReader(data)}
+	r, err := Open(t.Context(), s.source, int64(len(data)), ReaderOptions{Archive: func(_ context.Context, l Lean) (Source, error) {
+		if want := (Lean{leaningBase, int64(len(base)), reader(t, base).Contents().Directory}); l != want {
+			t.Errorf("it leans on %+v, not %+v", l, want)
+		}
+		return (&stock{ReaderAt: bytes.NewReader(base)}).source, nil
+	}})
+	must(t, err)
+	defer r.Close()
+	damage, err := r.Verify(t.Context(), nil)
+	if err != nil || len(damage) > 0 {
+		t.Errorf("verify: %v, %v", damage, err)
+	}
+	var stream, want, got bytes.Buffer
+	must(t, r.WriteWhole(t.Context(), &stream))
+	must(t, List(t.Context(), &stream, [32]byte{}, nil, func(e Entry) error {
+		fmt.Fprintln(&got, e)
+		return nil
+	}))
+	must(t, List(t.Context(), bytes.NewReader(base), [32]byte{}, nil, func(e Entry) error {
+		fmt.Fprintln(&want, e)
+		return nil
+	}))
+	if diff := cmp.Diff(want.String(), got.String()); diff != "" {
+		t.Error("entries of the whole (-base +stream)\n", diff)
 	}
 }
 

@@ -11,9 +11,21 @@ import (
 
 // Lean is another archive in which data of a snapshot lie.
 type Lean struct {
-	Name string // as whoever made the archive called it
-	Size int64  // bytes
+	Name      string   // as whoever made the archive called it
+	Size      int64    // bytes
+	Directory [32]byte // the SHA-256 of its directory, which vouches for all else in it
 }
+
+// LeanError is why an archive that another one leans on cannot be read.
+type LeanError struct {
+	Name string
+	Err  error
+}
+
+func (e *LeanError) Error() string {
+	return fmt.Sprintf("open archive %q, which this one leans on: %v", e.Name, e.Err)
+}
+func (e *LeanError) Unwrap() error { return e.Err }
 
 // ReaderOptions say how to read an archive at any point.
 type ReaderOptions struct {
@@ -86,7 +98,7 @@ func (r *Reader) Contents() Contents {
 	t := r.own.directory.Totals
 	c := Contents{Entries: t.Entries, Bytes: t.Bytes, Tar: t.Tar, Directory: r.own.trailer.digest}
 	for _, l := range r.own.directory.Leans {
-		c.Leans = append(c.Leans, Lean{string(l.Name), l.Size})
+		c.Leans = append(c.Leans, l.public())
 	}
 	return c
 }
@@ -104,17 +116,19 @@ func (r *Reader) origin(ctx context.Context, number int) (*origin, error) {
 	l := r.own.directory.Leans[number-1]
 	o, err := r.openLean(ctx, l)
 	if err != nil {
-		return nil, fmt.Errorf("open archive %q, which this one leans on: %w", l.Name, err)
+		return nil, &LeanError{string(l.Name), err}
 	}
 	r.others[number] = o
 	return o, nil
 }
 
+func (l lean) public() Lean { return Lean{string(l.Name), l.Size, l.Directory} }
+
 func (r *Reader) openLean(ctx context.Context, l lean) (*origin, error) {
 	if r.o.Archive == nil {
 		return nil, errors.New("nobody says where it is")
 	}
-	src, err := r.o.Archive(ctx, Lean{string(l.Name), l.Size})
+	src, err := r.o.Archive(ctx, l.public())
 	if err != nil {
 		return nil, err
 	}

@@ -192,12 +192,12 @@ func TestSlicesOfTwoArchivesMakeOneTar(t *testing.T) {
 	base, _ := archived(t, dir, Options{Level: Fastest})
 	plain, err := plainOf(t, base)
 	must(t, err)
-	leaning := leaningArchive(t, base, plain, 5*frameSize/2)
+	leaning := leaningArchive(t, "base", base, plain, 5*frameSize/2)
 
 	s := &stock{ReaderAt: bytes.NewReader(leaning)}
 	open := func(other []byte) *Reader {
 		r, err := Open(t.Context(), s.source, int64(len(leaning)), ReaderOptions{Archive: func(_ context.Context, l Lean) (Source, error) {
-			if l != (Lean{"base", int64(len(base))}) {
+			if l != (Lean{"base", int64(len(base)), reader(t, base).Contents().Directory}) {
 				t.Errorf("asked for %+v", l)
 			}
 			return (&stock{ReaderAt: bytes.NewReader(other)}).source, nil
@@ -242,8 +242,8 @@ func (r *Reader) frameAt(t testing.TB, at int64) int64 {
 	return 0
 }
 
-// leaningArchive holds the plain bytes of base up to some offset itself, and leans on base for those after it.
-func leaningArchive(t testing.TB, base, plain []byte, up int64) []byte {
+// leaningArchive holds the plain bytes of base up to some offset itself, and leans on base, of this name, for those after it.
+func leaningArchive(t testing.TB, name string, base, plain []byte, up int64) []byte {
 	from := reader(t, base)
 	x, err := newIndexWriter("")
 	must(t, err)
@@ -265,7 +265,7 @@ func leaningArchive(t testing.TB, base, plain []byte, up int64) []byte {
 		must(t, x.frame(b))
 		rest = rest[len(b.plain):]
 	}
-	x.leans = []lean{{Name: []byte("base"), Size: int64(len(base)), Directory: from.own.trailer.digest}}
+	x.leans = []lean{{Name: []byte(name), Size: int64(len(base)), Directory: from.own.trailer.digest}}
 	must(t, x.slice(sliceRecord{Archive: 0, At: 0, Length: 100}))
 	must(t, x.slice(sliceRecord{Archive: 1, At: 100, Length: 1000}))
 	must(t, x.slice(sliceRecord{Archive: 0, At: 1100, Length: up - 1100}))
