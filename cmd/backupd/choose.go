@@ -271,7 +271,7 @@ func (a *app) askFolder(ctx context.Context, d *dialogue, _ stored, f *restoreFl
 
 // tellIntent says what a restore will do, before it does it.
 func (a *app) tellIntent(ctx context.Context, chosen stored, f restoreFlags) error {
-	verbs := []string{fmt.Sprintf("read %s from target %s, and check every byte", size(chosen.StoredBytes()), chosen.target.Name)}
+	verbs := []string{fmt.Sprintf("read %s from target %s, and check every byte", size(chosen.ReadBytes()), chosen.target.Name)}
 	what := fmt.Sprintf("%s, %d entries, of %s (%s)", size(chosen.Contents.Bytes), chosen.Contents.Entries, moment(chosen.Taken), ago(chosen.Taken, a.now()))
 	switch {
 	case f.toDir != "":

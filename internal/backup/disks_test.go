@@ -92,7 +92,7 @@ func (w *world) archive(t *testing.T, target, volume string) []byte {
 		t.Errorf("target %s has no snapshot of volume %s", target, volume)
 		return nil
 	}
-	from, err := w.runner.Targets[target].Catalog.Stream(t.Context(), all[len(all)-1].Manifest)
+	from, _, err := w.runner.Targets[target].Catalog.Stream(t.Context(), all[len(all)-1].Manifest)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -200,7 +200,7 @@ func (w *world) checkSnapshotsOpen(t *testing.T, where string) {
 	for place, snapshots := range w.snapshots(t) {
 		for _, s := range snapshots {
 			target := w.runner.Targets[filepath.Dir(place)]
-			from, err := target.Catalog.Stream(t.Context(), s.Manifest)
+			from, _, err := target.Catalog.Stream(t.Context(), s.Manifest)
 			if err != nil {
 				t.Errorf("%s: %s: %v", where, place, err)
 				continue

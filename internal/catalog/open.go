@@ -15,13 +15,20 @@ import (
 	"github.com/backupd/backupd/internal/snapshot"
 )
 
-// Open opens the archive of a snapshot to read it at any point. What it leans on is found by name, which is a snapshot's id, beside it.
+// Open opens a snapshot to read it at any point: the archive that has its index, and those that this one leans on when they are wanted. They
+// are found by name, which is a snapshot's id, beside it, and must be the ones that the manifest speaks of.
 func (c *Catalog) Open(ctx context.Context, m snapshot.Manifest) (*archive.Reader, error) {
 	r, err := c.open(ctx, m)
 	if err != nil {
 		return nil, fmt.Errorf("snapshot %s: %w", m.ID, err)
 	}
-	if err := vouched(r, m.Archives[0]); err != nil {
+	err = vouched(r, m.Index())
+	for _, l := range r.Contents().Leans {
+		if err == nil {
+			_, err = leant(m, l)
+		}
+	}
+	if err != nil {
 		r.Close()
 		return nil, fmt.Errorf("snapshot %s: %w", m.ID, err)
 	}
@@ -29,21 +36,37 @@ func (c *Catalog) Open(ctx context.Context, m snapshot.Manifest) (*archive.Reade
 }
 
 func (c *Catalog) open(ctx context.Context, m snapshot.Manifest) (*archive.Reader, error) {
-	source, size, err := c.source(ctx, m, m.Archives[0])
+	source, size, err := c.source(ctx, m, m.Index())
 	if err != nil {
 		return nil, err
 	}
 	return archive.Open(ctx, source, size, archive.ReaderOptions{
 		Cache: c.parts,
 		Archive: func(ctx context.Context, l archive.Lean) (archive.Source, error) {
-			i := slices.IndexFunc(m.Archives, func(a snapshot.Archive) bool { return string(a.ID) == l.Name })
-			if i < 0 {
-				return nil, fmt.Errorf("%w: the manifest does not name it", archive.ErrDamaged)
+			a, err := leant(m, l)
+			if err != nil {
+				return nil, err
 			}
-			source, _, err := c.source(ctx, m, m.Archives[i])
+			source, size, err := c.source(ctx, m, a)
+			if err == nil && size != l.Size {
+				err = fmt.Errorf("%w: it has %d bytes, and had %d when it was leaned on", archive.ErrDamaged, size, l.Size)
+			}
 			return source, err
 		},
 	})
+}
+
+// leant gives the archive of a manifest that another one of it leans on.
+func leant(m snapshot.Manifest, l archive.Lean) (snapshot.Archive, error) {
+	i := slices.IndexFunc(m.Archives, func(a snapshot.Archive) bool { return string(a.ID) == l.Name })
+	switch {
+	case i < 0:
+		return snapshot.Archive{}, fmt.Errorf("%w: it leans on archive %.80q, which the manifest does not name", archive.ErrDamaged, l.Name)
+	case m.Archives[i].Directory != l.Directory:
+		return snapshot.Archive{}, fmt.Errorf("%w: it leans on another archive %s than the manifest speaks of: the digest of that one's directory is %x, and here %x",
+			archive.ErrDamaged, l.Name, m.Archives[i].Directory, l.Directory)
+	}
+	return m.Archives[i], nil
 }
 
 // source gives the bytes of an archive, decrypted, and how many there are.
@@ -72,14 +95,24 @@ func (c *Catalog) stored(ctx context.Context, m snapshot.Manifest, a snapshot.Ar
 	return r, nil
 }
 
-// Stream gives all of a snapshot's own archive, decrypted. One that is gone although its manifest is there is archive.ErrDamaged.
-func (c *Catalog) Stream(ctx context.Context, m snapshot.Manifest) (io.ReadCloser, error) {
-	own := m.Archives[0]
-	r, err := c.stored(ctx, m, own, 0, -1)
+// Stream gives a snapshot as the stream of one archive, decrypted, and the digest of the directory that it must turn out to have: zero where
+// there is none, since it was put together of several archives, and checked on the way. An archive that is gone although the manifest is
+// there is archive.ErrDamaged.
+func (c *Catalog) Stream(ctx context.Context, m snapshot.Manifest) (io.ReadCloser, snapshot.Digest, error) {
+	if m.Leans() {
+		r, err := c.streamWhole(ctx, m)
+		return r, snapshot.Digest{}, err
+	}
+	r, err := c.streamStored(ctx, m, m.Index())
+	return r, m.Index().Directory, err
+}
+
+func (c *Catalog) streamStored(ctx context.Context, m snapshot.Manifest, a snapshot.Archive) (io.ReadCloser, error) {
+	r, err := c.stored(ctx, m, a, 0, -1)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = fmt.Errorf("%w: it is gone: %w", archive.ErrDamaged, err)
 	}
-	if err != nil || own.Encryption == "" {
+	if err != nil || a.Encryption == "" {
 		return r, err
 	}
 	plain, err := seal.Stream(r, c.keys)
@@ -87,6 +120,38 @@ func (c *Catalog) Stream(ctx context.Context, m snapshot.Manifest) (io.ReadClose
 		return nil, fmt.Errorf("snapshot %s: %w", m.ID, errors.Join(unsealed(err), r.Close()))
 	}
 	return decrypted{plain, r}, nil
+}
+
+// streamWhole puts the stream together, for as long as it is read.
+func (c *Catalog) streamWhole(ctx context.Context, m snapshot.Manifest) (io.ReadCloser, error) {
+	from, err := c.Open(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	r, w := io.Pipe()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		w.CloseWithError(from.WriteWhole(ctx, w))
+	}()
+	return whole{r, func() {
+		cancel()
+		_ = r.Close() // never an error
+		<-done
+		from.Close()
+	}}, nil
+}
+
+// whole is a stream that is being put together.
+type whole struct {
+	io.Reader
+	end func()
+}
+
+func (w whole) Close() error {
+	w.end()
+	return nil
 }
 
 // Facts gives what it takes to make a snapshot's volume again.
@@ -110,7 +175,9 @@ func (c *Catalog) Facts(m snapshot.Manifest) (snapshot.Restore, error) {
 func (c *Catalog) VerifyStored(ctx context.Context, m snapshot.Manifest, progress func(done int64)) error {
 	done := &counting{progress: progress}
 	for _, a := range m.Archives {
-		if err := c.writeSealed(ctx, m, a, done); err != nil {
+		if err := c.writeSealed(ctx, m, a, done); err != nil && a.ID != m.Index().ID {
+			return &archive.LeanError{Name: string(a.ID), Err: err}
+		} else if err != nil {
 			return err
 		}
 	}

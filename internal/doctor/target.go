@@ -223,7 +223,7 @@ func space(r *Report, at Place, all []catalog.Snapshot) {
 	}
 	var needed int64
 	for _, s := range last {
-		needed += s.StoredBytes()
+		needed += s.ReadBytes() // it may be a full one
 	}
 	if free < 2*needed {
 		r.Warn("make room on that disk, or keep less (BACKUPD_RETENTION)", "%s has %s free, and the last backups took %s", at.Folder, size(free), size(needed))

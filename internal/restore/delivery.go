@@ -15,7 +15,7 @@ type delivery struct {
 }
 
 func (r *Runner) delivery(req Request) delivery {
-	d := delivery{req, archive.ExtractOptions{Paths: req.Paths, Directory: req.Snapshot.Archives[0].Directory}}
+	d := delivery{req, archive.ExtractOptions{Paths: req.Paths}}
 	if r.Progress != nil {
 		d.o.Progress = func(written int64) { r.Progress(written, req.Snapshot.Contents.Bytes) }
 	}
@@ -27,7 +27,7 @@ func (d delivery) Size() int64 {
 	if d.Part() {
 		return 0
 	}
-	return d.req.Snapshot.Archives[0].Plain
+	return d.req.Snapshot.Index().Plain
 }
 
 // Part tells whether only some of the snapshot is wanted.
@@ -35,16 +35,16 @@ func (d delivery) Part() bool { return len(d.req.Paths) > 0 }
 
 // Extract writes into a folder of this machine, and fetches no more than what is wanted.
 func (d delivery) Extract(ctx context.Context, dir string) (archive.Report, error) {
-	if d.Part() {
-		return d.part(ctx, dir)
+	if d.Part() || d.req.Snapshot.Leans() {
+		return d.indexed(ctx, dir)
 	}
 	return d.Send(ctx, func(from io.Reader, o archive.ExtractOptions) (archive.Report, error) {
 		return archive.Extract(ctx, from, dir, o)
 	})
 }
 
-// part checks each piece that it fetches against its own digest.
-func (d delivery) part(ctx context.Context, dir string) (archive.Report, error) {
+// indexed goes by the index, and checks each piece that it fetches against its own digest.
+func (d delivery) indexed(ctx context.Context, dir string) (archive.Report, error) {
 	from, err := d.req.From.Open(ctx, d.req.Snapshot)
 	if err != nil {
 		return archive.Report{}, err
@@ -56,12 +56,14 @@ func (d delivery) part(ctx context.Context, dir string) (archive.Report, error) 
 
 // Send gives the whole archive to a function that takes out of it what is wanted.
 func (d delivery) Send(ctx context.Context, to func(io.Reader, archive.ExtractOptions) (archive.Report, error)) (archive.Report, error) {
-	from, err := d.req.From.Stream(ctx, d.req.Snapshot)
+	from, directory, err := d.req.From.Stream(ctx, d.req.Snapshot)
 	if err != nil {
 		return archive.Report{}, err
 	}
 	defer from.Close()
-	report, err := to(from, d.o)
+	o := d.o
+	o.Directory = directory
+	report, err := to(from, o)
 	return report, d.named(err)
 }
 

@@ -55,15 +55,18 @@ func (s *salvage) extract(ctx context.Context, dir string) (archive.Report, erro
 		defer indexed.Close()
 		return indexed.Extract(ctx, dir, s.o)
 	}
-	if _, unread := errors.AsType[*archive.SourceError](err); unread || errors.Is(err, seal.ErrLocked) || ctx.Err() != nil {
+	_, unread := errors.AsType[*archive.SourceError](err)
+	if unread || errors.Is(err, seal.ErrLocked) || ctx.Err() != nil || s.req.Snapshot.Leans() { // a tar that lies in several archives is none without the index
 		return archive.Report{}, err
 	}
-	from, err := s.req.From.Stream(ctx, s.req.Snapshot)
+	from, directory, err := s.req.From.Stream(ctx, s.req.Snapshot)
 	if err != nil {
 		return archive.Report{}, err
 	}
 	defer from.Close()
-	return archive.Extract(ctx, from, dir, s.o)
+	o := s.o
+	o.Directory = directory
+	return archive.Extract(ctx, from, dir, o)
 }
 
 func damaged(req Request, err error) error {

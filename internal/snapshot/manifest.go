@@ -47,7 +47,9 @@ type Manifest struct {
 	// Accepted is what would have made it suspect, and was meant, as somebody has said. What comes later is compared with nothing older.
 	Accepted string `json:"accepted,omitempty"`
 
-	Archives []Archive `json:"archives"` // all that the data is read from; the snapshot's own first
+	// Archives are all that the data is read from. The first is the one whose index is the snapshot's: its own, or, where nothing had changed,
+	// that of the snapshot before; the others are those that this one leans on.
+	Archives []Archive `json:"archives"`
 	Contents Contents  `json:"contents"`
 	Restore  Restore   `json:"restore"`
 }
@@ -73,7 +75,7 @@ type Hook struct {
 type Archive struct {
 	ID        ID     `json:"id"`        // of the snapshot that wrote it
 	Size      int64  `json:"size"`      // bytes as stored
-	Plain     int64  `json:"plain"`     // bytes of the tar stream in it
+	Plain     int64  `json:"plain"`     // bytes of the tar stream that its index makes of it, and of what it leans on
 	Directory Digest `json:"directory"` // of the directory in its index, which vouches for all of it and for any part that is read alone
 
 	// Encryption is how it is encrypted as a whole; "" for not at all. Stored is then the digest of all bytes as they are stored, by which
@@ -187,10 +189,29 @@ func (m Manifest) Good() bool { return m.Suspect == "" && (m.Grade != Fuzzy || m
 
 // StoredBytes is the size of the snapshot's own archive, and 0 when it wrote none.
 func (m Manifest) StoredBytes() int64 {
-	if len(m.Archives) > 0 && m.Archives[0].ID == m.ID {
-		return m.Archives[0].Size
+	if len(m.Archives) > 0 && m.Index().ID == m.ID {
+		return m.Index().Size
 	}
 	return 0
+}
+
+// Index is the archive whose index is the snapshot's.
+func (m Manifest) Index() Archive { return m.Archives[0] }
+
+// Leans tells whether the data lies in more than the one archive that has the index.
+func (m Manifest) Leans() bool { return len(m.Archives) > 1 }
+
+// Needs tells whether the data is read from an archive, given by the id of the snapshot that wrote it.
+func (m Manifest) Needs(archive ID) bool {
+	return slices.ContainsFunc(m.Archives, func(a Archive) bool { return a.ID == archive })
+}
+
+// ReadBytes is the size of all archives that the data is read from.
+func (m Manifest) ReadBytes() (n int64) {
+	for _, a := range m.Archives {
+		n += a.Size
+	}
+	return n
 }
 
 // Encrypted tells whether it takes a key to read the data.
@@ -255,10 +276,22 @@ func (m Manifest) check(ref Ref) error {
 	case len(m.Archives) == 0:
 		return fmt.Errorf("it names no archive")
 	}
-	for _, a := range m.Archives {
+	return checkArchives(m.Archives, m.ID)
+}
+
+func checkArchives(all []Archive, own ID) error {
+	named := map[ID]bool{}
+	for i, a := range all {
 		if err := a.check(); err != nil {
 			return err
 		}
+		switch {
+		case named[a.ID]:
+			return fmt.Errorf("archive %s: it is named twice", a.ID)
+		case a.ID == own && i > 0:
+			return fmt.Errorf("archive %s: it is the snapshot's own, and does not come first", a.ID)
+		}
+		named[a.ID] = true
 	}
 	return nil
 }

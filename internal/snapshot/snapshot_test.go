@@ -128,14 +128,20 @@ func TestAManifestOfANameThatIsNoTextComesBackAsItWent(t *testing.T) {
 
 func TestAManifestThatIsNotBelieved(t *testing.T) {
 	change := map[string]func(m *snapshot.Manifest){
-		"of a newer format":       func(m *snapshot.Manifest) { m.Format = snapshot.Format + 1 },
-		"without a format":        func(m *snapshot.Manifest) { m.Format = 0 },
-		"of another volume":       func(m *snapshot.Manifest) { m.Volume = "app2" },
-		"of another snapshot":     func(m *snapshot.Manifest) { m.ID = "20261124T030000Z-5f0c2a9e" },
-		"without a moment":        func(m *snapshot.Manifest) { m.Taken = time.Time{} },
-		"with an unknown grade":   func(m *snapshot.Manifest) { m.Grade = "perfect" },
-		"without an archive":      func(m *snapshot.Manifest) { m.Archives = nil },
-		"with a path as archive":  func(m *snapshot.Manifest) { m.Archives[0].ID = "../../etc/passwd" },
+		"of a newer format":      func(m *snapshot.Manifest) { m.Format = snapshot.Format + 1 },
+		"without a format":       func(m *snapshot.Manifest) { m.Format = 0 },
+		"of another volume":      func(m *snapshot.Manifest) { m.Volume = "app2" },
+		"of another snapshot":    func(m *snapshot.Manifest) { m.ID = "20261124T030000Z-5f0c2a9e" },
+		"without a moment":       func(m *snapshot.Manifest) { m.Taken = time.Time{} },
+		"with an unknown grade":  func(m *snapshot.Manifest) { m.Grade = "perfect" },
+		"without an archive":     func(m *snapshot.Manifest) { m.Archives = nil },
+		"with a path as archive": func(m *snapshot.Manifest) { m.Archives[0].ID = "../../etc/passwd" },
+		"with an archive twice":  func(m *snapshot.Manifest) { m.Archives = append(m.Archives, m.Archives[0]) },
+		"with its own not first": func(m *snapshot.Manifest) {
+			other := m.Archives[0]
+			other.ID = "20261122T030000Z-5f0c2a9e"
+			m.Archives = []snapshot.Archive{other, m.Archives[0]}
+		},
 		"without a digest":        func(m *snapshot.Manifest) { m.Archives[0].Directory = snapshot.Digest{} },
 		"with a negative size":    func(m *snapshot.Manifest) { m.Archives[0].Size = -1 },
 		"encrypted who knows how": func(m *snapshot.Manifest) { m.Archives[0].Encryption = "rot13" },

@@ -87,13 +87,13 @@ func (v Verifier) Snapshot(ctx context.Context, t backup.Target, s catalog.Snaps
 func (v Verifier) read(ctx context.Context, from *catalog.Catalog, s catalog.Snapshot, progress func(done, expected int64)) (r Result) {
 	r.Damages, r.Err = readBack(ctx, from, s.Manifest, func(done int64) {
 		r.Bytes = done
-		progress(done, s.Archives[0].Plain)
+		progress(done, s.Index().Plain)
 	})
 	if errors.Is(r.Err, seal.ErrLocked) && !v.HasKey {
 		r.Locked = r.Err
 		r.Err = from.VerifyStored(ctx, s.Manifest, func(done int64) {
 			r.Bytes = done
-			progress(done, s.StoredBytes())
+			progress(done, s.ReadBytes())
 		})
 	}
 	return r

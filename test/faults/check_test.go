@@ -70,7 +70,7 @@ func (w *world) wantSnapshots(t *testing.T, target backup.Target) {
 
 // same restores a snapshot, and compares.
 func (w *world) same(t *testing.T, c *catalog.Catalog, s catalog.Snapshot) error {
-	from, err := c.Stream(t.Context(), s.Manifest)
+	from, _, err := c.Stream(t.Context(), s.Manifest)
 	if err != nil {
 		return err
 	}
