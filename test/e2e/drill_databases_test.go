@@ -165,7 +165,7 @@ func TestADrillProvesEachDatabaseUnderLoad(t *testing.T) {
 				t.Errorf("it tells %+v", came)
 			}
 			wantChecks(t, came, k.checks...)
-			wantNoDrills(t, d)
+			p.wantNoDrills(d)
 			wantRunning(t, d, id)
 			t.Attr(name+"_drill", fmt.Sprintf("restored in %d ms, ready after another %d ms, %d ms in all", came.RestoreMS, came.ReadyMS, came.TookMS))
 
@@ -234,7 +234,7 @@ func TestADrillFindsWhatIsWrongWithEachDatabase(t *testing.T) {
 				if came.Proven || !came.Stored {
 					t.Errorf("it tells %+v", came)
 				}
-				wantNoDrills(t, d)
+				p.wantNoDrills(d)
 			})
 		}
 	}
@@ -252,6 +252,6 @@ func TestADrillOnAnEngineElsewhere(t *testing.T) {
 	p.backup(0, data)
 	came := p.drill(0, data)
 	wantChecks(t, came, k.checks...)
-	wantNoDrills(t, d)
+	p.wantNoDrills(d)
 	noHelpers(t, d, data)
 }

@@ -37,39 +37,60 @@ func (p *program) drill(code int, volume string, args ...string) drilled {
 	var doc struct{ Drills []drilled }
 	e := p.run(code, append([]string{"drill", "--json", volume}, args...)...)
 	p.decode(e.out, &doc)
+	if strings.Contains(e.complaints, "not removed") {
+		p.t.Errorf("it says %s", e.complaints)
+	}
 	if len(doc.Drills) != 1 {
 		p.t.Fatalf("of one volume it tells %s", e.out)
 	}
 	return doc.Drills[0]
 }
 
-// wantNoDrills fails the test when anything of a drill is left in the engine.
-func wantNoDrills(t *testing.T, d *testenv.Docker) {
-	t.Helper()
-	if left := ofDrills(t, d); len(left) > 0 {
-		t.Errorf("left behind: %q", left)
+// wantNoDrills fails the test when anything of the program's drills is left in the engine.
+func (p *program) wantNoDrills(d *testenv.Docker) {
+	p.t.Helper()
+	if left := p.ofDrills(d); len(left) > 0 {
+		p.t.Errorf("left behind: %q", left)
 	}
 }
 
-// ofDrills are the containers and volumes that drills have made.
-func ofDrills(t *testing.T, d *testenv.Docker) (names []string) {
-	t.Helper()
-	const prefix = "backupd-drill-"
-	containers, err := d.API.ContainerList(t.Context(), container.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("name", prefix))})
+// ofDrills are the containers and volumes that the program has made for drills. Others may be making some, too.
+func (p *program) ofDrills(d *testenv.Docker) (names []string) {
+	p.t.Helper()
+	mark := "drill:" + p.owner()
+	containers, err := d.API.ContainerList(p.t.Context(), container.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", "backupd.helper="+mark))})
 	if err != nil {
-		t.Fatal(err)
+		p.t.Fatal(err)
 	}
 	for _, c := range containers {
 		names = append(names, c.Names...)
 	}
-	volumes, err := d.API.VolumeList(t.Context(), volume.ListOptions{Filters: filters.NewArgs(filters.Arg("name", prefix))})
+	volumes, err := d.API.VolumeList(p.t.Context(), volume.ListOptions{Filters: filters.NewArgs(filters.Arg("label", "backupd.scratch="+mark))})
 	if err != nil {
-		t.Fatal(err)
+		p.t.Fatal(err)
 	}
 	for _, v := range volumes.Volumes {
 		names = append(names, v.Name)
 	}
 	return names
+}
+
+// owner is the id that the program goes by, as its manifests have it.
+func (p *program) owner() string {
+	p.t.Helper()
+	manifests, err := filepath.Glob(filepath.Join(p.local, host, "*", "*.json"))
+	if err != nil || len(manifests) == 0 {
+		p.t.Fatalf("there is no manifest (%v)", err)
+	}
+	text, err := os.ReadFile(manifests[0])
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	var manifest struct{ Owner string }
+	if p.decode(string(text), &manifest); manifest.Owner == "" {
+		p.t.Fatalf("the manifest names no owner: %s", text)
+	}
+	return manifest.Owner
 }
 
 func TestADrillProvesADatabaseUnderLoad(t *testing.T) {
@@ -87,7 +108,7 @@ func TestADrillProvesADatabaseUnderLoad(t *testing.T) {
 		t.Errorf("it tells %+v", came)
 	}
 	wantChecks(t, came, "pg_amcheck --all", "psql -Atc select")
-	wantNoDrills(t, d)
+	p.wantNoDrills(d)
 	wantRunning(t, d, db.id)
 	t.Attr("postgres_drill", fmt.Sprintf("restored in %d ms, ready after another %d ms, %d ms in all", came.RestoreMS, came.ReadyMS, came.TookMS))
 
@@ -160,7 +181,7 @@ func TestADrillFindsWhatIsWrongWithADatabase(t *testing.T) {
 			if came.Proven || !came.Stored {
 				t.Errorf("it tells %+v", came)
 			}
-			wantNoDrills(t, d)
+			p.wantNoDrills(d)
 		})
 	}
 }
@@ -208,7 +229,7 @@ func TestADrillFindsThatACopyWasNotOfOneMoment(t *testing.T) {
 	if !strings.Contains(came.Failed, "checkpoint record") || !strings.Contains(came.Failed, "ended with exit code") {
 		t.Errorf("it does not say what is wrong, but: %s", came.Failed)
 	}
-	wantNoDrills(t, d)
+	p.wantNoDrills(d)
 }
 
 // TestAKilledDrillLeavesNothingForLong kills a drill as soon as it has made something, and has each of those who may remove it do so.
@@ -227,7 +248,7 @@ func TestAKilledDrillLeavesNothingForLong(t *testing.T) {
 		"by recover, while restoring": {1, func(_ *testing.T, p *program) { p.run(0, "recover") }},
 		"by the daemon": {2, func(t *testing.T, p *program) {
 			daemon := p.start("run")
-			eventually(t, "nothing is left", func() bool { return len(ofDrills(t, d)) == 0 })
+			eventually(t, "nothing is left", func() bool { return len(p.ofDrills(d)) == 0 })
 			daemon.signal(os.Interrupt)
 			daemon.wait()
 		}},
@@ -236,13 +257,13 @@ func TestAKilledDrillLeavesNothingForLong(t *testing.T) {
 			p := *p
 			p.t = t
 			r := p.start("drill", data)
-			eventually(t, "something was made", func() bool { return len(ofDrills(t, d)) >= c.kinds })
+			eventually(t, "something was made", func() bool { return len(p.ofDrills(d)) >= c.kinds })
 			r.signal(os.Kill)
-			if e := r.wait(); e.code != -1 || len(ofDrills(t, d)) < c.kinds {
+			if e := r.wait(); e.code != -1 || len(p.ofDrills(d)) < c.kinds {
 				t.Fatalf("it was not killed in the middle, but ended with exit code %d: %s", e.code, e.complaints)
 			}
 			c.remove(t, &p)
-			wantNoDrills(t, d)
+			p.wantNoDrills(d)
 			wantRunning(t, d, db.id)
 		})
 	}
@@ -250,12 +271,12 @@ func TestAKilledDrillLeavesNothingForLong(t *testing.T) {
 		p := *p
 		p.t = t
 		r := p.start("drill", data)
-		eventually(t, "something was made", func() bool { return len(ofDrills(t, d)) == 2 })
+		eventually(t, "something was made", func() bool { return len(p.ofDrills(d)) == 2 })
 		p.run(0, "recover")
 		if e := r.wait(); e.code != 0 {
 			t.Errorf("the drill ended with exit code %d: %s%s", e.code, e.out, e.complaints)
 		}
-		wantNoDrills(t, d)
+		p.wantNoDrills(d)
 	})
 }
 
@@ -284,7 +305,7 @@ func TestADrillHasWhatTheOriginalHas(t *testing.T) {
 	if len(came.Checks) != 1 || came.Checks[0].Of != "command" || came.ReadyMS > time.Minute.Milliseconds() {
 		t.Errorf("it tells %+v", came)
 	}
-	wantNoDrills(t, d)
+	p.wantNoDrills(d)
 
 	d.Remove(db)
 	e := p.run(1, "drill", data)
@@ -293,5 +314,5 @@ func TestADrillHasWhatTheOriginalHas(t *testing.T) {
 			t.Errorf("without the original it does not say %q, but: %s", words, e.out)
 		}
 	}
-	wantNoDrills(t, d)
+	p.wantNoDrills(d)
 }
