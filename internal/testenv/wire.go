@@ -15,11 +15,13 @@ type Wire struct {
 	behind string
 	ended  chan struct{}
 
-	mu    sync.Mutex
-	next  []Break
-	speed Speed
-	all   map[net.Conn]bool
-	done  sync.WaitGroup
+	mu       sync.Mutex
+	listener net.Listener
+	cut      bool
+	next     []Break
+	speed    Speed
+	all      map[net.Conn]bool
+	done     sync.WaitGroup
 }
 
 // Speed is that of a wire. The zero value is as fast as can be.
@@ -51,23 +53,41 @@ func (h How) String() string { return [...]string{"whole", "closed", "reset", "s
 // NewWire gives one that ends with the test.
 func NewWire(t testing.TB, behind string) *Wire {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
+	w := &Wire{Address: "127.0.0.1:0", behind: behind, ended: make(chan struct{}), all: map[net.Conn]bool{}}
+	if err := w.Mend(); err != nil {
 		t.Fatal(err)
 	}
-	w := &Wire{Address: l.Addr().String(), behind: behind, ended: make(chan struct{}), all: map[net.Conn]bool{}}
-	w.done.Go(func() { w.serve(l) })
+	w.Address = w.listener.Addr().String()
 	t.Cleanup(func() {
-		_ = l.Close()
 		close(w.ended)
-		w.mu.Lock()
-		for c := range w.all {
-			_ = c.Close()
-		}
-		w.mu.Unlock()
+		w.Cut()
 		w.done.Wait()
 	})
 	return w
+}
+
+// Cut breaks all connections, and has further ones be refused.
+func (w *Wire) Cut() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.cut = true
+	_ = w.listener.Close()
+	for c := range w.all {
+		_ = c.Close()
+	}
+}
+
+// Mend has connections be taken, at first or again.
+func (w *Wire) Mend() error {
+	l, err := net.Listen("tcp", w.Address)
+	if err != nil {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.listener, w.cut = l, false
+	w.done.Go(func() { w.serve(l) })
+	return nil
 }
 
 // Becomes sets what is to come: the speed, and what breaks of the next connections, in turn.
@@ -122,6 +142,9 @@ func (w *Wire) hold(c net.Conn) (release func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.all[c] = true
+	if w.cut { // after it was taken
+		_ = c.Close()
+	}
 	return func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
