@@ -20,7 +20,7 @@ import (
 // begin leaves an upload with one part, as somebody who is killed does.
 func begin(t *testing.T, s *Store, key string) {
 	t.Helper()
-	u := &upload{store: s, key: key, mark: "killed"}
+	u := s.newUpload(key, nil)
 	out, err := s.client.CreateMultipartUpload(t.Context(), &s3.CreateMultipartUploadInput{Bucket: &s.at.bucket, Key: s.key(key)})
 	if err != nil {
 		t.Fatal(err)

@@ -59,12 +59,6 @@ func (c *chunks) fill(ctx context.Context, buf []byte, n int) (chunk, error) {
 	return c.buffered(buf[:n+more]), err
 }
 
-// awaited tells whether the source waits until parts are sent.
-func (c *chunks) awaited() bool {
-	again, ok := c.from.(targets.Rereader)
-	return ok && again.Awaited()
-}
-
 func (c *chunks) buffered(buf []byte) chunk {
 	c.read += int64(len(buf))
 	return chunk{bytes.NewReader(buf), 0, int64(len(buf)), c.upload.store.at.proof.sum(buf), func() { c.pool.put(buf) }}

@@ -45,9 +45,15 @@ func throughRules(t *testing.T, server *s3test.Server, parameters string, rules 
 	bucket := strings.ToLower("bucket-" + rand.Text()) // a test may have several
 	u := server.Bucket(bucket)
 	t.Cleanup(func() { server.WantNoUploads(bucket) })
-	query := u.Query()
-	query.Set("endpoint", f.Endpoint)
-	u.RawQuery = query.Encode() + parameters
-	f.url = u
-	return openAt(t, u), f
+	f.url = endpoint(u, f.Endpoint)
+	f.url.RawQuery += parameters
+	return openAt(t, f.url), f
+}
+
+// endpoint gives the URL of a bucket behind something else.
+func endpoint(bucket *url.URL, address string) *url.URL {
+	u, query := *bucket, bucket.Query()
+	query.Set("endpoint", address)
+	u.RawQuery = query.Encode()
+	return &u
 }

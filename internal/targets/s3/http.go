@@ -19,7 +19,7 @@ type patience struct {
 	answer   time.Duration // for an answer to begin
 	assemble time.Duration // the same, where the server may have to copy all parts of an object first
 	silence  time.Duration // for more bytes of a body to move, in either direction
-	insist   time.Duration // for a part that fails to succeed
+	insist   time.Duration // for an upload that fails to get on
 	backoff  retry.BackoffDelayer
 }
 

@@ -20,7 +20,7 @@ func (u *upload) multipart(ctx context.Context, first chunk, chunks *chunks) (er
 		StorageClass: k.class, ServerSideEncryption: k.sse, SSEKMSKeyId: orNil(k.kmsKey),
 	}
 	in.ObjectLockMode, in.ObjectLockRetainUntilDate = k.until(u.store.now())
-	out, err := u.store.client.CreateMultipartUpload(ctx, in)
+	out, err := u.store.client.CreateMultipartUpload(ctx, in, u.insist)
 	if err != nil {
 		return u.failed(err)
 	}
@@ -57,7 +57,7 @@ func (u *upload) parts(ctx context.Context, c chunk, chunks *chunks) ([]*part, e
 			p, data := &part{number: int32(len(parts) + 1), size: c.size, sum: c.sum}, c
 			parts = append(parts, p)
 			g.Go(func() error {
-				if err := u.send(ctx, p, data, u.insistent(chunks.awaited)); err != nil {
+				if err := u.send(ctx, p, data); err != nil {
 					return err
 				}
 				data.done()
@@ -80,7 +80,7 @@ func (u *upload) parts(ctx context.Context, c chunk, chunks *chunks) ([]*part, e
 }
 
 // send uploads one part and notes what the server says to it.
-func (u *upload) send(ctx context.Context, part *part, data chunk, options ...func(*s3.Options)) error {
+func (u *upload) send(ctx context.Context, part *part, data chunk) error {
 	answered, cancel := targets.ToBeAnswered(ctx)
 	defer cancel()
 	in := &s3.UploadPartInput{
@@ -88,11 +88,12 @@ func (u *upload) send(ctx context.Context, part *part, data chunk, options ...fu
 		Body: newBody(ctx, data), ContentLength: &data.size,
 	}
 	in.ChecksumCRC32C, in.ContentMD5 = u.store.at.proof.headers(data.sum)
-	out, err := u.store.client.UploadPart(answered, in, options...)
+	out, err := u.store.client.UploadPart(answered, in, u.insist)
 	if err != nil {
 		return u.failed(err)
 	}
 	part.etag = out.ETag
+	u.arrived()
 	return nil
 }
 
@@ -109,7 +110,7 @@ func (u *upload) complete(ctx context.Context, parts []*part) error {
 		_, err := u.store.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
 			Bucket: &u.store.at.bucket, Key: u.store.key(u.key), UploadId: u.id, IfNoneMatch: ifNoneMatch,
 			MultipartUpload: &types.CompletedMultipartUpload{Parts: all},
-		}, u.store.patiently)
+		}, u.insist, u.store.patiently)
 		return err
 	})
 }

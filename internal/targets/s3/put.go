@@ -22,7 +22,7 @@ func (s *Store) Put(ctx context.Context, key string, r io.Reader) error {
 	if err := targets.CheckKey(key); err != nil {
 		return fmt.Errorf("put: %w", err)
 	}
-	u := &upload{store: s, key: key, mark: rand.Text(), keeping: s.at.keeping.of(r)}
+	u := s.newUpload(key, r)
 	chunks := u.newChunks(r)
 	first, err := chunks.next(ctx, 1)
 	switch err {
@@ -47,6 +47,11 @@ type upload struct {
 	id    *string // of the multipart upload
 
 	keeping keeping
+	insistence
+}
+
+func (s *Store) newUpload(key string, r io.Reader) *upload {
+	return &upload{store: s, key: key, mark: rand.Text(), keeping: s.at.keeping.of(r), insistence: insistence{store: s, source: r}}
 }
 
 const markName = "backupd-put"
@@ -71,7 +76,7 @@ func (u *upload) whole(ctx context.Context, data chunk) error {
 		}
 		in.ObjectLockMode, in.ObjectLockRetainUntilDate = k.until(u.store.now())
 		in.ChecksumCRC32C, in.ContentMD5 = u.store.at.proof.headers(data.sum)
-		_, err := u.store.client.PutObject(answered, in)
+		_, err := u.store.client.PutObject(answered, in, u.insist)
 		return err
 	})
 }

@@ -1,7 +1,7 @@
 // Package s3 is a store in a bucket of S3 or of a server that speaks its protocol. It is the only door to the AWS SDK.
 //
 // What may pass by itself is tried again with growing pauses: throttling, errors of the server, connections that are broken or on which
-// nothing moves; parts for far longer than all else. What Put keeps
+// nothing moves; what belongs to an upload for far longer than all else. What Put keeps
 // in memory is bounded: some 32 MiB, and 64 MiB for objects beyond 8 GiB, unless the URL asks for more. Parts of more than 32 MiB, which
 // objects beyond some 50 GiB take, stay where they come from until they are sent (targets.Rereader); without that, as from another target,
 // objects end at 280 GiB, or 30 GiB in 1,000 parts. The settings of a bucket are for others to look after.
@@ -33,7 +33,7 @@ type Store struct {
 	log     *slog.Logger
 	now     func() time.Time
 	backoff retry.BackoffDelayer // pauses between attempts
-	insist  time.Duration        // for which a part that fails is sent again
+	insist  time.Duration        // for which an upload that fails is tried
 
 	spare sync.Pool // of *[smallestPart]byte
 
@@ -44,7 +44,7 @@ type Store struct {
 // Options are what the URL does not say.
 type Options struct {
 	Log *slog.Logger     // nil for none
-	Now func() time.Time // by which objects are locked, and parts given up
+	Now func() time.Time // by which objects are locked, and uploads given up
 
 	// Silence is after how long a connection on which nothing moves is given up, and all other time-outs and pauses are in proportion; 0
 	// for a minute.
@@ -134,7 +134,7 @@ func newClient(cfg aws.Config, at location) *s3.Client {
 // codeConflict is of a key that somebody deletes while it is written.
 const codeConflict = "ConditionalRequestConflict"
 
-// attempts is how often anything is tried, and a part at least.
+// attempts is how often anything is tried, and what belongs to an upload at least.
 const attempts = 5
 
 func newRetryer(backoff retry.BackoffDelayer) aws.Retryer {

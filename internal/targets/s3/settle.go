@@ -58,7 +58,7 @@ func (u *upload) asking(ctx context.Context, answered error) (context.Context, c
 func (u *upload) head(ctx context.Context) (*s3.HeadObjectOutput, error) {
 	return u.store.client.HeadObject(ctx, &s3.HeadObjectInput{
 		Bucket: &u.store.at.bucket, Key: u.store.key(u.key), ChecksumMode: u.store.at.proof.mode(),
-	})
+	}, u.insist)
 }
 
 // untrue is for a server that has not done what it has answered.
