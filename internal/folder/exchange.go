@@ -8,8 +8,6 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
-
-	"github.com/backupd/backupd/internal/durable"
 )
 
 // ErrUnsettled marks an exchange that came to no end: the volume may hold some of both. Settle is to be tried again once the reason is
@@ -67,7 +65,7 @@ func (s *Stage) plan() (err error) {
 			return fmt.Errorf("plan the exchange: %w", err)
 		}
 	}
-	return writePlan(s.dir, p, entries)
+	return s.writePlan(p, entries)
 }
 
 // other is what a stage holds after an exchange with what it holds before.
@@ -123,7 +121,7 @@ func (s *Stage) turn() error {
 	if err := os.WriteFile(filepath.Join(s.dir, backName), nil, 0o600); err != nil {
 		return err
 	}
-	return durable.SyncDir(s.dir)
+	return s.sync(s.dir)
 }
 
 // arrange has each entry lie where it belongs, whatever was done of that before.
@@ -147,6 +145,9 @@ func (s *Stage) arrange(p plan, entries iter.Seq2[entry, error], back bool) (err
 		}
 		number++
 	}
+	if p.Part && s.hasty {
+		return nil
+	}
 	if p.Part {
 		return syncFileSystem(s.volume)
 	}
@@ -154,5 +155,8 @@ func (s *Stage) arrange(p plan, entries iter.Seq2[entry, error], back bool) (err
 	if back {
 		here, there = p.Here, p.There
 	}
-	return x.settle(here, there)
+	if err := x.apply(here, there); err != nil || s.hasty {
+		return err
+	}
+	return x.sync()
 }

@@ -89,9 +89,9 @@ func children(dir string) iter.Seq2[string, error] {
 }
 
 // Fill extracts into the folder, which is empty. Whatever becomes of this process meanwhile, nothing shows there or all of it; in the moment
-// between, the folder is unsettled.
+// between, the folder is unsettled. Making it survive a power cut is left to the kernel.
 func (f Folder) Fill(ctx context.Context, from Source) (report archive.Report, err error) {
-	s, report, err := f.Stage(ctx, from)
+	s, report, err := f.stage(ctx, from, true)
 	if err != nil {
 		return archive.Report{}, err
 	}
@@ -103,8 +103,8 @@ func (f Folder) Fill(ctx context.Context, from Source) (report archive.Report, e
 }
 
 // extract refuses early what would fill the disk.
-func extract(ctx context.Context, from Source, dir string) (archive.Report, error) {
-	if err := enoughSpace(dir, from.Size()); err != nil {
+func (f Folder) extract(ctx context.Context, from Source, dir string) (archive.Report, error) {
+	if err := f.enoughSpace(from.Size()); err != nil {
 		return archive.Report{}, err
 	}
 	report, err := from.Extract(ctx, dir)
@@ -114,13 +114,14 @@ func extract(ctx context.Context, from Source, dir string) (archive.Report, erro
 	return report, err
 }
 
-func enoughSpace(dir string, bytes int64) error {
+// enoughSpace goes by the folder's own file system, which is that of its stages too.
+func (f Folder) enoughSpace(bytes int64) error {
 	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		return fmt.Errorf("ask for the free space at %s: %w", dir, err)
+	if err := unix.Statfs(f.path, &st); err != nil {
+		return fmt.Errorf("ask for the free space at %s: %w", f.path, err)
 	}
 	if free := int64(st.Bavail) * st.Bsize; free < bytes {
-		return fmt.Errorf("restore to %s: %s are needed and %s are free: %w", dir, humanize.IBytes(uint64(bytes)),
+		return fmt.Errorf("restore to %s: %s are needed and %s are free: %w", f.path, humanize.IBytes(uint64(bytes)),
 			humanize.IBytes(uint64(max(free, 0))), unix.ENOSPC)
 	}
 	return nil

@@ -67,8 +67,8 @@ func (x *exchange) attributes() (here, there *attributes, err error) {
 	return &a, &b, err
 }
 
-// settle gives the folders their attributes, once all is where it belongs, and makes that survive a power cut.
-func (x *exchange) settle(here, there *attributes) error {
+// apply gives the folders their attributes, once all is where it belongs.
+func (x *exchange) apply(here, there *attributes) error {
 	if here == nil || there == nil {
 		return errors.New("the plan of an exchange does not say what the folders' attributes are")
 	}
@@ -78,6 +78,11 @@ func (x *exchange) settle(here, there *attributes) error {
 	if err := here.apply(x.here); err != nil {
 		return fmt.Errorf("give the volume's folder its owner and mode: %w", err)
 	}
+	return nil
+}
+
+// sync makes it survive a power cut where everything lies.
+func (x *exchange) sync() error {
 	for _, dir := range []*os.File{x.here, x.there.dir, x.aside.dir} {
 		if err := dir.Sync(); err != nil && !errors.Is(err, unix.EINVAL) { // what cannot sync folders says that
 			return fmt.Errorf("write back %s: %w", dir.Name(), err)

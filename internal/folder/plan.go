@@ -12,8 +12,6 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/backupd/backupd/internal/durable"
 )
 
 // plan is what an exchange goes by, whoever brings it to its end. It is written whole before anything is moved: a file of JSON lines, first
@@ -54,8 +52,8 @@ type planEnd struct {
 }
 
 // writePlan writes a plan, for good. The entries may come from the plan that it takes the place of.
-func writePlan(dir string, p plan, entries iter.Seq2[entry, error]) (err error) {
-	path := filepath.Join(dir, planName+".new")
+func (s *Stage) writePlan(p plan, entries iter.Seq2[entry, error]) (err error) {
+	path := filepath.Join(s.dir, planName+".new")
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return fmt.Errorf("write the plan of an exchange: %w", err)
@@ -77,10 +75,17 @@ func writePlan(dir string, p plan, entries iter.Seq2[entry, error]) (err error) 
 			count++
 		}
 	}
-	if err := errors.Join(err, to.Encode(planEnd{&count}), buffered.Flush(), f.Sync(), os.Rename(path, filepath.Join(dir, planName))); err != nil {
+	err = errors.Join(err, to.Encode(planEnd{&count}), buffered.Flush())
+	if err == nil && !s.hasty {
+		err = f.Sync()
+	}
+	if err == nil {
+		err = os.Rename(path, filepath.Join(s.dir, planName))
+	}
+	if err != nil {
 		return fmt.Errorf("write the plan of an exchange: %w", err)
 	}
-	return durable.SyncDir(dir)
+	return s.sync(s.dir)
 }
 
 // readPlan reads what a plan begins with, and gives its entries. Nothing in it is believed that no exchange can have written.

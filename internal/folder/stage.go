@@ -21,6 +21,7 @@ type Stage struct {
 	was    os.FileInfo   // of the volume's
 	dir    string        // the stage's own
 	lock   *durable.Lock // while something comes in
+	hasty  bool          // nobody needs it to survive a power cut: nothing is waited for to be on disk
 }
 
 // kind is what lies in a stage's folder, and the beginning of the folder's name.
@@ -66,6 +67,10 @@ const (
 // Stage extracts into a folder beside this one, where that may be; or inside, where what is beside is not known to be its owner's, or is on
 // another file system. All of it is on disk then. Closing the stage is left to the caller.
 func (f Folder) Stage(ctx context.Context, from Source) (*Stage, archive.Report, error) {
+	return f.stage(ctx, from, false)
+}
+
+func (f Folder) stage(ctx context.Context, from Source, hasty bool) (*Stage, archive.Report, error) {
 	if err := f.sweep(); err != nil {
 		return nil, archive.Report{}, err
 	}
@@ -73,7 +78,8 @@ func (f Folder) Stage(ctx context.Context, from Source) (*Stage, archive.Report,
 	if err != nil {
 		return nil, archive.Report{}, err
 	}
-	report, err := extract(ctx, from, s.content())
+	s.hasty = hasty
+	report, err := f.extract(ctx, from, s.content())
 	if err == nil {
 		err = s.prepare(from.Part())
 	}
@@ -126,10 +132,12 @@ func (s *Stage) furnish() (err error) {
 
 // prepare writes back what came in, for which nobody is to wait later, and notes what of the volume it is to replace.
 func (s *Stage) prepare(part bool) error {
-	if err := syncFileSystem(s.dir); err != nil {
-		return err
+	if !s.hasty {
+		if err := syncFileSystem(s.dir); err != nil {
+			return err
+		}
 	}
-	return writePlan(s.dir, plan{Part: part, Then: replaced, Else: arriving}, nil)
+	return s.writePlan(plan{Part: part, Then: replaced, Else: arriving}, nil)
 }
 
 // Where tells the stage's own folder.
@@ -186,7 +194,15 @@ func (s *Stage) become(k kind) error {
 		return err
 	}
 	s.dir = to
-	return durable.SyncDir(parent)
+	return s.sync(parent)
+}
+
+// sync makes the names in a folder survive a power cut, if that is wanted.
+func (s *Stage) sync(dir string) error {
+	if s.hasty {
+		return nil
+	}
+	return durable.SyncDir(dir)
 }
 
 // unseen does something with the stage in its parent, which is no change of the volume and is not to look like one.

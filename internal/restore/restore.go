@@ -88,6 +88,9 @@ func (r *Runner) ToDir(ctx context.Context, req Request, dir string) (Result, er
 		return Result{}, err
 	}
 	to := folder.At(dir, false)
+	if _, err := to.Settle(ctx); err != nil { // what another restore was killed at
+		return Result{}, ofDir(dir, err)
+	}
 	if left, err := vacant(ctx, to, req.IfEmpty); err != nil || left {
 		return Result{Left: left}, ofDir(dir, err)
 	}
