@@ -28,8 +28,8 @@ type Store struct {
 	named bool // as on a file system that has no files without a name
 }
 
-// Open makes the folder if need be, though not its parent, which may be a disk that is not mounted, and makes sure that it can be
-// written to.
+// Open makes the folder if need be, though not its parent, which may be a disk that is not mounted. One that can only be read is of use,
+// too: Check is what says so.
 func Open(dir string) (*Store, error) {
 	if !filepath.IsAbs(dir) {
 		return nil, fmt.Errorf("open target folder %q: it has to be an absolute path, such as /var/backups/backupd", dir)
@@ -38,7 +38,11 @@ func Open(dir string) (*Store, error) {
 	if err := s.create(); err != nil {
 		return nil, err
 	}
-	return s, s.probe()
+	root, err := s.root()
+	if err != nil {
+		return nil, fmt.Errorf("open target folder: %w%s", err, hint(err))
+	}
+	return s, root.Close()
 }
 
 func (s *Store) create() error {
