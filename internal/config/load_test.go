@@ -63,13 +63,13 @@ func TestEverythingCanBeSet(t *testing.T) {
 	c := load(t,
 		"BACKUPD_SOURCE=dir", "BACKUPD_VOLUMES_DIR=/volumes", "BACKUPD_HOST=web 1", "BACKUPD_SCHEDULE=H 3 * * *", "BACKUPD_RETENTION=all",
 		"BACKUPD_TARGETS=nas=file:///mnt/nas, offsite=s3://bucket/a/b?endpoint=https://s3.example&region=eu-1&path-style=true",
-		"BACKUPD_TARGETS_POLICY=any", "BACKUPD_VERIFY=H 5 * * 6", "BACKUPD_DRILL=off",
+		"BACKUPD_TARGETS_POLICY=any", "BACKUPD_VERIFY=H 5 * * 6", "BACKUPD_DRILL=off", "BACKUPD_UNDO=24h",
 		"BACKUPD_QUIESCE=none", "BACKUPD_QUIESCE_LIMIT=90s", "BACKUPD_PARALLEL=4", "BACKUPD_COMPRESSION=better", "BACKUPD_READ_LIMIT=100MiB",
 		"BACKUPD_SPOOL_LIMIT=1.5GB", "BACKUPD_STATE_DIR=/state", "BACKUPD_OVERRIDES=/etc/overrides", "BACKUPD_LOG_LEVEL=debug", "BACKUPD_LOG_FORMAT=json",
 		"BACKUPD_AGE_RECIPIENTS=age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p", "BACKUPD_AGE_IDENTITY=/etc/key")
 	if c.Source != Dir || c.VolumesDir != "/volumes" || c.Host != "web 1" || c.StateDir != "/state" || c.Parallel != 4 ||
 		c.Compression != archive.Better || c.ReadLimit != 100<<20 || c.SpoolLimit != 1_500_000_000 || c.LogLevel != slog.LevelDebug ||
-		c.LogFormat != JSON || c.Overrides != "/etc/overrides" || c.Recipients.None() || c.Identity != "/etc/key" {
+		c.LogFormat != JSON || c.Overrides != "/etc/overrides" || c.Recipients.None() || c.Identity != "/etc/key" || c.Undo != 24*time.Hour {
 		t.Errorf("settings are %+v", c)
 	}
 	d := c.Defaults()
