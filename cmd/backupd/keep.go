@@ -53,7 +53,8 @@ func newRemove(std streams) *cobra.Command {
 refused.
 
 This is the one command that removes what retention would keep, the last good
-snapshot too.`,
+snapshot too. Later snapshots that lean on it stay whole: what they need of its
+archive stays with them.`,
 		Example:           `  backupd rm 20261123T030000Z-5f0c2a9e`,
 		Args:              someArgs(1, "a snapshot"),
 		ValidArgsFunction: complete(std, snapshotIDs, 0),
@@ -61,9 +62,24 @@ snapshot too.`,
 			if s.Pinned {
 				return fmt.Errorf("snapshot %s is pinned: unpin it first", s.ID)
 			}
-			return s.target.Catalog.Remove(ctx, s.Ref())
+			return removeStored(ctx, std, s)
 		}),
 	}
+}
+
+// removeStored removes a snapshot from a target, and says for whom its archive stays.
+func removeStored(ctx context.Context, std streams, s stored) error {
+	l, err := s.target.Catalog.Volume(ctx, s.Volume)
+	if err == nil {
+		err = s.target.Catalog.Remove(ctx, s.Ref())
+	}
+	if err != nil {
+		return err
+	}
+	if needed := l.Leaning(s.ID); len(needed) > 0 && s.StoredBytes() > 0 {
+		fmt.Fprintf(std.out, "archive %s on %s %s\n", s.ID, s.target.Name, stayRow{s.ID, needed})
+	}
+	return nil
 }
 
 // eachSnapshot does something to each named snapshot on every target that has it, under the lock of its volume. All are looked up

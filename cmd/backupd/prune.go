@@ -21,6 +21,7 @@ type pruneGroup struct {
 	Target   string       `json:"target"`
 	Policy   string       `json:"policy"`
 	Verdicts []verdictRow `json:"verdicts"` // oldest first
+	Archives []stayRow    `json:"archives"` // that stay without their own snapshots, oldest first
 	Error    string       `json:"error,omitempty"`
 }
 
@@ -28,6 +29,24 @@ type verdictRow struct {
 	ID      snapshot.ID `json:"id"`
 	Keep    bool        `json:"keep"`
 	Reasons []string    `json:"reasons"`
+}
+
+// stayRow is an archive that stays for snapshots that are read from it, although its own one goes or is gone.
+type stayRow struct {
+	ID  snapshot.ID   `json:"id"`
+	For []snapshot.ID `json:"for"` // oldest first
+}
+
+func (s stayRow) String() string {
+	ids := make([]string, len(s.For))
+	for i, id := range s.For {
+		ids[i] = string(id)
+	}
+	const most = 3
+	if more := len(ids) - most; more > 0 {
+		ids = append(ids[:most], fmt.Sprintf("%d more", more))
+	}
+	return "stays for " + strings.Join(ids, ", ")
 }
 
 func (g pruneGroup) doomed() (ids []string) {
@@ -40,11 +59,14 @@ func (g pruneGroup) doomed() (ids []string) {
 }
 
 func (a *app) pruneGroup(ctx context.Context, t backup.Target, volume string, keep retention.Policy) pruneGroup {
-	g := pruneGroup{Volume: volume, Target: t.Name, Policy: keep.String(), Verdicts: []verdictRow{}}
+	g := pruneGroup{Volume: volume, Target: t.Name, Policy: keep.String(), Verdicts: []verdictRow{}, Archives: []stayRow{}}
 	verdicts, err := a.pruner.Verdicts(ctx, t, volume, keep)
 	g.Error = text(err)
 	for _, v := range slices.Backward(verdicts) {
 		g.Verdicts = append(g.Verdicts, verdictRow{v.ID, v.Keep, v.Reasons})
+	}
+	for _, s := range retention.Stays(verdicts) {
+		g.Archives = append(g.Archives, stayRow(s))
 	}
 	return g
 }
@@ -59,8 +81,11 @@ func newPrune(std streams) *cobra.Command {
 targets; of the named volumes or all that are enrolled. This happens by itself
 after each backup.
 
+The archive of a snapshot that goes stays for as long as later snapshots, which
+lean on it, are read from it, and goes with the last of them.
+
 With --dry-run nothing is removed, and each snapshot is shown with the verdict
-on it and its reasons.`,
+on it and its reasons, and each archive that stays with those that need it.`,
 		Example: `  backupd prune --dry-run
   backupd prune app`,
 		ValidArgsFunction: complete(std, volumeNames, 0),
@@ -117,6 +142,9 @@ func (a *app) pruneDry(ctx context.Context, volumes []plan.Volume, asJSON bool) 
 			}
 			t.row(verdict, string(v.ID), strings.Join(v.Reasons, ", "))
 		}
+		for _, s := range g.Archives {
+			t.row("  archive", string(s.ID), s.String())
+		}
 		errs = append(errs, t.flush())
 	}
 	return errors.Join(errs...)
@@ -153,6 +181,9 @@ func (a *app) pruneVolume(ctx context.Context, v plan.Volume) error {
 			fmt.Fprintf(a.std.out, "%s on %s: %d removed\n", printable(v.Name), t.Name, len(pruned.Removed))
 			for _, kept := range pruned.Kept {
 				fmt.Fprintf(a.std.out, "  %s\n", printable(kept.Error()))
+			}
+			for _, s := range pruned.Stays {
+				fmt.Fprintf(a.std.out, "  archive %s %s\n", s.ID, stayRow(s))
 			}
 		}
 		return errors.Join(errs...)

@@ -39,6 +39,9 @@ func (p Pruner) decide(keep retention.Policy, all []catalog.Snapshot) []retentio
 			ID: s.ID, Taken: s.Taken, Good: s.Good(), Pinned: s.Pinned,
 			Damaged: s.Proof.Damaged != "", Failed: s.DrillFailed(), Proven: s.Proven().At,
 		}
+		for _, a := range s.Archives {
+			snapshots[i].Archives = append(snapshots[i].Archives, a.ID)
+		}
 	}
 	return retention.Decide(keep, snapshots, p.Now(), p.Zone)
 }

@@ -93,7 +93,8 @@ type Unreadable struct {
 	Err error
 }
 
-// Loose is an archive, a pin or a drill without a manifest: of a run that is under way, or of one that was cut off.
+// Loose is an archive, a pin or a drill without a manifest: of a run that is under way, or of one that was cut off. An archive of which the
+// snapshot is gone, and that others lean on, is none.
 type Loose struct {
 	Ref      snapshot.Ref
 	Kind     snapshot.Kind
@@ -120,6 +121,21 @@ func (l Listing) Err() error {
 
 func (l Listing) has(ref snapshot.Ref) bool {
 	return slices.ContainsFunc(l.Snapshots, func(s Snapshot) bool { return s.Ref() == ref })
+}
+
+// Leaning gives the snapshots, other than the one that wrote it, that an archive is read for, oldest first.
+func (l Listing) Leaning(on snapshot.ID) (ids []snapshot.ID) {
+	for _, s := range l.Snapshots {
+		if s.ID != on && s.Needs(on) {
+			ids = append(ids, s.ID)
+		}
+	}
+	return ids
+}
+
+// needs tells whether an object is an archive that a snapshot of the volume is read from.
+func (l Listing) needs(o Loose) bool {
+	return o.Kind.IsArchive() && slices.ContainsFunc(l.Snapshots, func(s Snapshot) bool { return s.Volume == o.Ref.Volume && s.Needs(o.Ref.ID) })
 }
 
 func (l *Listing) add(more Listing) {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"slices"
 	"strings"
 	"time"
 
@@ -124,9 +123,13 @@ func (c *Catalog) archivesThere(ctx context.Context, m snapshot.Manifest) error 
 	return nil
 }
 
-// Remove takes a snapshot away: the manifest first, so that it no longer exists whatever happens then; its archive only when no other
-// manifest names it, and all could be read.
+// Remove takes a snapshot away: the manifest first, so that it no longer exists whatever happens then; then those of the archives that it
+// was read from which no other manifest names, and only when all could be read.
 func (c *Catalog) Remove(ctx context.Context, ref snapshot.Ref) error {
+	m, _, err := fetch(ctx, c.store, ref)
+	if err != nil {
+		m = snapshot.Manifest{} // what it leant on is for Sweep to find
+	}
 	if err := c.remove(ctx, ref, snapshot.ManifestKind); err != nil {
 		return fmt.Errorf("remove snapshot %s: %w", ref.ID, err)
 	}
@@ -137,8 +140,8 @@ func (c *Catalog) Remove(ctx context.Context, ref snapshot.Ref) error {
 	if err == nil && l.has(ref) {
 		return fmt.Errorf("remove snapshot %s: the target has answered that it is gone, and still lists it", ref.ID)
 	}
-	if err == nil && !needed(l, ref.ID) {
-		err = c.Discard(ctx, ref)
+	if err == nil {
+		err = c.discardUnneeded(ctx, ref, m, l)
 	}
 	for _, loose := range l.Loose {
 		if err == nil && loose.Ref == ref && !loose.Kind.IsArchive() {
@@ -147,6 +150,27 @@ func (c *Catalog) Remove(ctx context.Context, ref snapshot.Ref) error {
 	}
 	if err != nil {
 		return fmt.Errorf("clear away what was left of the removed snapshot %s: %w", ref.ID, err)
+	}
+	return nil
+}
+
+// discardUnneeded takes away what nothing needs any more of the archives that a snapshot was read from, now that it is gone. One of another
+// snapshot that the store does not let go is Sweep's to tell of.
+func (c *Catalog) discardUnneeded(ctx context.Context, ref snapshot.Ref, m snapshot.Manifest, l Listing) error {
+	if len(l.Leaning(ref.ID)) == 0 {
+		if err := c.Discard(ctx, ref); err != nil {
+			return err
+		}
+	}
+	for _, a := range m.Archives {
+		other := snapshot.Ref{Host: ref.Host, Volume: ref.Volume, ID: a.ID}
+		if other == ref || l.has(other) || len(l.Leaning(a.ID)) > 0 {
+			continue
+		}
+		err := c.Discard(ctx, other)
+		if _, kept := errors.AsType[targets.Kept](err); err != nil && !kept {
+			return err
+		}
 	}
 	return nil
 }
@@ -171,7 +195,7 @@ func (c *Catalog) Sweep(ctx context.Context, volume string, now time.Time) (swep
 	for _, loose := range l.Loose {
 		// Both clocks must agree: the store's, and this host's, which is in the id.
 		old := now.Sub(loose.Modified) > looseAge && now.Sub(loose.Ref.ID.Time()) > looseAge
-		if !old || loose.Kind.IsArchive() && needed(l, loose.Ref.ID) {
+		if !old {
 			continue
 		}
 		err := c.remove(ctx, loose.Ref, loose.Kind)
@@ -216,12 +240,6 @@ func (c *Catalog) abandon(ctx context.Context, volume string) (abandoned int, ke
 		return abandoned, []error{fmt.Errorf("left by uploads that were cut off: %w", why)}, nil
 	}
 	return abandoned, nil, err
-}
-
-func needed(l Listing, archive snapshot.ID) bool {
-	return slices.ContainsFunc(l.Snapshots, func(s Snapshot) bool {
-		return slices.ContainsFunc(s.Archives, func(a snapshot.Archive) bool { return a.ID == archive })
-	})
 }
 
 // Pin keeps a snapshot whatever the retention policy says. Pinning twice is harmless.

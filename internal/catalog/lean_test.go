@@ -127,10 +127,12 @@ func TestASnapshotIsReadFromAllArchivesThatItsManifestNames(t *testing.T) {
 
 func TestWhatASnapshotLeansOnMustBeWhatItsManifestSpeaksOf(t *testing.T) {
 	for name, spoil := range map[string]func(l *leaning){
-		"not named":      func(l *leaning) { l.next.Archives = l.next.Archives[:1] },
-		"another digest": func(l *leaning) { l.next.Archives = altered(l.next.Archives, func(a *snapshot.Archive) { a.Directory = sha256.Sum256(nil) }) },
-		"another size":   func(l *leaning) { l.next.Archives = altered(l.next.Archives, func(a *snapshot.Archive) { a.Size++ }) },
-		"gone":           func(l *leaning) { must(t, l.store.Delete(t.Context(), l.base.Ref().Key(snapshot.ArchiveKind))) },
+		"not named": func(l *leaning) { l.next.Archives = l.next.Archives[:1] },
+		"another digest": func(l *leaning) {
+			l.next.Archives = altered(l.next.Archives, func(a *snapshot.Archive) { a.Directory = sha256.Sum256(nil) })
+		},
+		"another size": func(l *leaning) { l.next.Archives = altered(l.next.Archives, func(a *snapshot.Archive) { a.Size++ }) },
+		"gone":         func(l *leaning) { must(t, l.store.Delete(t.Context(), l.base.Ref().Key(snapshot.ArchiveKind))) },
 		"another one": func(l *leaning) {
 			l.store.Alter(l.base.Ref().Key(snapshot.ArchiveKind), func(p []byte) []byte { p[len(p)-30] ^= 1; return p })
 		},

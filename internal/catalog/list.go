@@ -137,6 +137,7 @@ func (c *Catalog) volume(ctx context.Context, places []place) (l Listing) {
 		}
 		return loose
 	})
+	defer func() { l.Loose = slices.DeleteFunc(l.Loose, l.needs) }()
 	manifests, failed := c.manifests(ctx, places)
 	for i, p := range places {
 		switch err := failed[i]; {

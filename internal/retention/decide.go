@@ -22,6 +22,8 @@ type Snapshot struct {
 	Damaged bool      // its archive did not verify when it was last read back
 	Failed  bool      // its last drill, so that it is not to be restored as it is
 	Proven  time.Time // when the newest drill was that proved it to be restorable; zero for none
+
+	Archives []snapshot.ID // that it is read from, by the snapshots that wrote them
 }
 
 // proof tells whether the snapshot is known to be restorable.

@@ -20,6 +20,7 @@ type Remover interface {
 type Pruned struct {
 	Removed []snapshot.ID
 	Kept    []error // by the place where they lie: each names one, and says why
+	Stays   []Stay  // archives, for those that are read from them
 }
 
 // Prune removes the snapshots of the volume that the verdicts do not keep, oldest first. One that cannot be removed does not keep the
@@ -33,7 +34,7 @@ func Prune(ctx context.Context, from Remover, host, volume string, verdicts []Ve
 	}
 	doomed := slices.DeleteFunc(slices.Clone(verdicts), func(v Verdict) bool { return v.Keep })
 	slices.SortFunc(doomed, func(a, b Verdict) int { return newestFirst(b.Snapshot, a.Snapshot) })
-	var pruned Pruned
+	pruned := Pruned{Stays: Stays(verdicts)}
 	var errs []error
 	for _, v := range doomed {
 		if ctx.Err() != nil {
