@@ -175,7 +175,7 @@ func TestWhateverThePolicy(t *testing.T) {
 func TestDecidingAgainRemovesNothing(t *testing.T) {
 	check(t, func(t *rapid.T, p retention.Policy, snaps []retention.Snapshot, zone *time.Location) {
 		rest := kept(retention.Decide(p, snaps, now, zone))
-		if again := kept(retention.Decide(p, rest, now, zone)); !slices.Equal(again, rest) {
+		if again := kept(retention.Decide(p, rest, now, zone)); !cmp.Equal(again, rest) {
 			t.Errorf("first %v, then %v", rest, again)
 		}
 	})
@@ -208,7 +208,7 @@ func TestTheOrderOfSnapshotsDoesNotMatter(t *testing.T) {
 		if diff := cmp.Diff(one, other); diff != "" {
 			t.Errorf("(-in order +shuffled):\n%s", diff)
 		}
-		if !slices.Equal(shuffled, before) {
+		if !cmp.Equal(shuffled, before) {
 			t.Errorf("the caller's snapshots were put in another order")
 		}
 	})
