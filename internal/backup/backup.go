@@ -243,9 +243,20 @@ func (r *Runner) takeAll(ctx context.Context, hold quiesce.Holding, readings []*
 	for _, one := range readings {
 		if one.volume.Quiesce.Value != quiesce.None {
 			one.stream.Full = func(slowest string) { told.Do(func() { r.heldLonger(one, slowest) }) }
+			one.stream.Patience = r.patience(one, taken)
 		}
 		one.fail(r.take(reading, ctx, one, taken))
 	}
+}
+
+// patience is how long a target may take nothing while containers are held until it does: for half of the time that is left, so that others
+// get the archive before the hold is lost.
+func (r *Runner) patience(one *reading, held time.Time) func() time.Duration {
+	limit := job([]*reading{one}).Request().Limit
+	if limit == 0 {
+		return nil
+	}
+	return func() time.Duration { return held.Add(limit).Sub(r.Now()) / 2 }
 }
 
 // heldLonger says that a hold depends on a target's speed from now on.

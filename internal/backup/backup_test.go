@@ -177,14 +177,14 @@ func TestASpoolThatIsFullWaitsForTheTarget(t *testing.T) {
 		w.target("far", gated(gate))
 		done := make(chan []backup.Result)
 		go func() { done <- w.backup(t.Context()) }()
-		time.Sleep(time.Hour + 30*time.Second)
+		time.Sleep(time.Hour + 20*time.Second)
 		synctest.Wait()
 		if got := w.states(); slices.Equal(got, running) {
 			t.Error("containers run while the volume is not read yet")
 		}
 		close(gate)
 		for _, r := range <-done {
-			if r.Failure() != nil || r.Manifest.Grade != snapshot.Frozen || r.Manifest.HeldMS() != 30_000 {
+			if r.Failure() != nil || r.Manifest.Grade != snapshot.Frozen || r.Manifest.HeldMS() != 20_000 {
 				t.Errorf("volume %s: grade %q, held for %d ms, %v", r.Volume, r.Manifest.Grade, r.Manifest.HeldMS(), r.Failure())
 			}
 		}
@@ -198,6 +198,9 @@ func TestNoTargetHoldsContainersBeyondTheLimit(t *testing.T) {
 		w := newWorld(t, quiesce.Pause)
 		w.fill(t, "data", "large", 4<<20)
 		w.target("far", hanging)
+		for i := range w.volumes {
+			w.volumes[i].Targets.Value = []string{"far"}
+		}
 		began := time.Now().Add(time.Hour)
 		results := w.backup(t.Context())
 		if took := time.Since(began); took > 2*time.Minute {
@@ -213,6 +216,29 @@ func TestNoTargetHoldsContainersBeyondTheLimit(t *testing.T) {
 		}
 		w.checkContainersRun(t, "after the limit")
 		w.checkNothingLeft(t, "after the limit")
+	})
+}
+
+func TestATargetThatTakesNothingWhileContainersAreHeldIsGivenUpForTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, quiesce.Pause)
+		w.fill(t, "data", "large", 4<<20)
+		w.target("far", hanging)
+		w.volumes = w.volumes[:1]
+		for _, r := range w.backup(t.Context()) {
+			near, far := r.Targets[0], r.Targets[1]
+			if r.Err != nil || r.Manifest.Grade != snapshot.Frozen || near.Err != nil {
+				t.Errorf("volume %s: grade %q, near: %v, %v", r.Volume, r.Manifest.Grade, near.Err, r.Err)
+			}
+			if far.Err == nil || !strings.Contains(far.Err.Error(), "given up") {
+				t.Errorf("far: %v, want that it was given up", far.Err)
+			}
+			if held := r.Manifest.HeldMS(); held > 45_000 {
+				t.Errorf("containers were held for %d ms of their minute", held)
+			}
+		}
+		w.checkContainersRun(t, "after a backup")
+		w.checkNothingLeft(t, "after a backup")
 	})
 }
 

@@ -15,6 +15,20 @@ type sink struct {
 	reading *reading
 	err     error // why the archive does not lie there; read once it has arrived
 	outcome Outcome
+
+	giveUp context.CancelCauseFunc // ends its upload
+}
+
+// errInTheWay is what an upload ends with that others cannot wait for.
+var errInTheWay = errors.New("it was given up, as it took nothing while containers were held until it would, and other targets do")
+
+// drop gives a target up.
+func (one *reading) drop(target string) {
+	for _, s := range one.sinks {
+		if s.target.Name == target {
+			s.giveUp(errInTheWay)
+		}
+	}
 }
 
 // expect makes the way in which it becomes known that uploads have ended. No upload waits for that.
@@ -54,12 +68,24 @@ func (one *reading) send(ctx context.Context, ref snapshot.Ref, kind snapshot.Ki
 				continue
 			}
 		}
-		from := one.stream.Reader(s.target.Name)
-		one.upload(s, func() error {
-			defer from.Close() // so that a target that failed is not waited for
-			return s.target.Catalog.PutArchive(ctx, ref, kind, from)
-		})
+		one.stream.Dropped = one.drop
+		one.follow(ctx, s, ref, kind)
 	}
+}
+
+// follow has a sink take what is written as fast as it can.
+func (one *reading) follow(ctx context.Context, s *sink, ref snapshot.Ref, kind snapshot.Kind) {
+	from := one.stream.Reader(s.target.Name)
+	ctx, s.giveUp = context.WithCancelCause(ctx)
+	one.upload(s, func() error {
+		defer s.giveUp(nil)
+		defer from.Close() // so that a target that failed is not waited for
+		err := s.target.Catalog.PutArchive(ctx, ref, kind, from)
+		if err != nil && context.Cause(ctx) == errInTheWay {
+			return errInTheWay // whatever that made fail
+		}
+		return err
+	})
 }
 
 // upload does what makes the archive lie on a target.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"time"
 
 	"github.com/backupd/backupd/internal/targets"
 )
@@ -19,6 +20,8 @@ type Reader struct {
 	pos    int64  // guarded by the spool's lock, as is what follows
 	kept   int64  // where that begins which has to stay, though it was read
 	closed bool
+
+	patience *time.Timer // runs while the writer waits for it
 }
 
 // Reader makes one, for whom the name says. It gets the whole stream, and must be read to its end or closed. All are made before the
@@ -87,6 +90,7 @@ func (r *Reader) moved(move func()) {
 	r.spool.mu.Lock()
 	defer r.spool.mu.Unlock()
 	move()
+	r.rest()
 	r.spool.waiting = false // unless the writer finds that it still has to
 	r.spool.letGo()
 	r.spool.changed.Broadcast()

@@ -15,6 +15,7 @@ import (
 	"math"
 	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,6 +27,11 @@ var ErrNoReader = errors.New("no reader is left")
 type Spool struct {
 	// Full is told for which reader the writer has to wait, each time it does; nil for nobody to be told. It must not use the spool.
 	Full func(slowest string)
+
+	// Patience is how long a reader that the writer waits for may take nothing, where the stream is wanted by others too. Then it is closed, and
+	// Dropped told of it. nil for as long as it likes. Neither may use the spool.
+	Patience func() time.Duration
+	Dropped  func(reader string)
 
 	ring  *os.File
 	limit int64  // bytes
@@ -117,11 +123,13 @@ func (s *Spool) room() (to io.Writer, room int64, err error) {
 	}
 }
 
+// waitFor waits until something has changed.
 func (s *Spool) waitFor(slowest *Reader) {
 	if s.Full != nil {
 		s.Full(slowest.name)
 	}
 	s.waiting = true
+	s.expect(slowest)
 	s.changed.Broadcast() // a reader may keep so much that it waits for the writer
 	s.changed.Wait()
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"testing/iotest"
 	"testing/synctest"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -122,6 +123,50 @@ func TestTheWriterRunsAheadUpToTheLimitAndThenWaits(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+func TestAReaderThatTakesNothingIsDroppedWhereOthersWantTheStream(t *testing.T) {
+	dir := t.TempDir()
+	const patience = time.Minute
+	for name, c := range map[string]struct {
+		every time.Duration // that the slow reader takes something
+		alone bool
+		want  string // who is dropped
+	}{
+		"takes nothing": {every: time.Hour, want: "slow"},
+		"takes little":  {every: patience - 1},
+		"is alone":      {every: time.Hour, alone: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, dropped := open(t, dir, 10), make(chan string, 2)
+				s.Patience = func() time.Duration { return patience }
+				s.Dropped = func(reader string) { dropped <- reader }
+				slow := s.Reader("slow")
+				if !c.alone {
+					fast := s.Reader("fast")
+					go func() { _, _ = io.Copy(io.Discard, fast) }()
+				}
+				go func() {
+					for err := error(nil); err == nil; {
+						time.Sleep(c.every)
+						_, err = slow.Read(make([]byte, 1))
+					}
+				}()
+				_, err := s.Write(make([]byte, 20))
+				s.End(err)
+				synctest.Wait()
+				if err != nil {
+					t.Error(err)
+				}
+				close(dropped)
+				if got := <-dropped; got != c.want {
+					t.Errorf("dropped %q, want %q", got, c.want)
+				}
+				time.Sleep(100 * time.Hour) // which ends who reads
+			})
+		})
+	}
 }
 
 func TestAReaderThatGivesUpIsNotWaitedFor(t *testing.T) {
