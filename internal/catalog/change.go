@@ -79,7 +79,8 @@ func (c *Catalog) Discard(ctx context.Context, ref snapshot.Ref) error {
 	return nil
 }
 
-// Commit makes a snapshot exist. It asks the store first whether every archive that the manifest names is there, and whole.
+// Commit makes a snapshot exist. It asks the store first whether every archive that the manifest names, its own or not, is there, and whole,
+// and has those of others kept for as long as its own.
 func (c *Catalog) Commit(ctx context.Context, m snapshot.Manifest) error {
 	data, err := m.Encode()
 	if err != nil {
@@ -90,10 +91,14 @@ func (c *Catalog) Commit(ctx context.Context, m snapshot.Manifest) error {
 
 // commit has the manifest's bytes as well.
 func (c *Catalog) commit(ctx context.Context, m snapshot.Manifest, data []byte) error {
-	if err := c.archivesThere(ctx, m); err != nil {
+	err := c.archivesThere(ctx, m)
+	if err == nil {
+		err = c.extend(ctx, m)
+	}
+	if err != nil {
 		return fmt.Errorf("commit snapshot %s: %w", m.ID, err)
 	}
-	err := c.write(ctx, m.Ref(), snapshot.ManifestKind, bytes.NewReader(data))
+	err = c.write(ctx, m.Ref(), snapshot.ManifestKind, bytes.NewReader(data))
 	if errors.Is(err, unix.ENOSPC) { // the manifest is not there for sure, and the archive would take what room there is
 		err = errors.Join(err, c.Discard(ctx, m.Ref()))
 	}
@@ -104,20 +109,56 @@ func (c *Catalog) commit(ctx context.Context, m snapshot.Manifest, data []byte) 
 }
 
 func (c *Catalog) archivesThere(ctx context.Context, m snapshot.Manifest) error {
-	sizes := map[string]int64{}
-	for object, err := range c.store.List(ctx, snapshot.VolumePrefix(m.Host, m.Volume)) {
-		if err != nil {
-			return err
-		}
-		sizes[object.Key] = object.Size
+	sizes, err := c.sizes(ctx, m)
+	if err != nil {
+		return err
 	}
 	for _, a := range m.Archives {
-		ref := snapshot.Ref{Host: m.Host, Volume: m.Volume, ID: a.ID}
-		switch size, there := sizes[ref.Key(a.Kind())]; {
+		switch size, there := sizes[a.ID]; {
 		case !there:
 			return fmt.Errorf("archive %s is not on the target", a.ID)
 		case size != a.Size:
 			return fmt.Errorf("archive %s has %d bytes on the target and %d were sent", a.ID, size, a.Size)
+		}
+	}
+	return nil
+}
+
+// sizes gives those of a manifest's archives that the store has, in bytes.
+func (c *Catalog) sizes(ctx context.Context, m snapshot.Manifest) (map[snapshot.ID]int64, error) {
+	named := map[string]snapshot.ID{}
+	for _, a := range m.Archives {
+		named[archiveKey(m, a)] = a.ID
+	}
+	sizes := map[snapshot.ID]int64{}
+	for object, err := range c.store.List(ctx, snapshot.VolumePrefix(m.Host, m.Volume)) {
+		if err != nil {
+			return nil, err
+		}
+		if id, ok := named[object.Key]; ok {
+			sizes[id] = object.Size
+		}
+	}
+	return sizes, nil
+}
+
+// archiveKey is where an archive lies that a manifest names.
+func archiveKey(m snapshot.Manifest, a snapshot.Archive) string {
+	return snapshot.Ref{Host: m.Host, Volume: m.Volume, ID: a.ID}.Key(a.Kind())
+}
+
+// extend has what a snapshot leans on kept for as long as the snapshot itself.
+func (c *Catalog) extend(ctx context.Context, m snapshot.Manifest) error {
+	store, ok := c.store.(targets.Extender)
+	if !ok {
+		return nil
+	}
+	for _, a := range m.Archives {
+		if a.ID == m.ID {
+			continue
+		}
+		if err := store.Extend(ctx, archiveKey(m, a)); err != nil {
+			return fmt.Errorf("archive %s, which it leans on: %w", a.ID, err)
 		}
 	}
 	return nil

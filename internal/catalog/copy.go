@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 
 	"github.com/backupd/backupd/internal/archive"
 	"github.com/backupd/backupd/internal/snapshot"
@@ -14,16 +15,25 @@ import (
 // ErrSource marks why a copy failed for the place that it was made from: it is damaged there, or cannot be read. Another one may do.
 var ErrSource = errors.New("the copy that it was to come from")
 
-// Copy makes a snapshot exist in another store as it does in this one, byte for byte: its archives, a pin if it is pinned, what came of drills, then its manifest. What
+// Copy makes a snapshot exist in another store as it does in this one, byte for byte: all archives that it is read from, a pin if it is pinned, what came of drills, then its manifest. What
 // the manifest vouches for is checked on the way, without any key, so that damage does not spread. Nothing is replaced: an archive that lies
-// there already is taken when it is the very one. Progress is called with the bytes that are done.
+// there already is taken when it is the very one, which it is without being read where another snapshot there is read from it. Progress is
+// called with the bytes that are done, of all archives.
 func (c *Catalog) Copy(ctx context.Context, to *Catalog, s Snapshot, progress func(done int64)) error {
 	m, data, err := fetch(ctx, c.store, s.Ref())
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrSource, err)
 	}
+	there, err := to.shared(ctx, m)
+	if err != nil {
+		return err
+	}
 	done := &counting{progress: progress}
-	for _, a := range m.Archives {
+	for _, a := range slices.Backward(m.Archives) { // the own one last: the others are what more may need
+		if there[a] {
+			done.add(a.Size)
+			continue
+		}
 		if err := c.copyArchive(ctx, to, m, a, done); err != nil {
 			return fmt.Errorf("copy archive %s: %w", a.ID, err)
 		}
@@ -39,6 +49,31 @@ func (c *Catalog) Copy(ctx context.Context, to *Catalog, s Snapshot, progress fu
 		}
 	}
 	return to.commit(ctx, m, data)
+}
+
+// shared gives the archives of a manifest from another store that other snapshots in this one are read from, too: they were proven when
+// they came, and are not known to be damaged since.
+func (c *Catalog) shared(ctx context.Context, m snapshot.Manifest) (map[snapshot.Archive]bool, error) {
+	if len(m.Archives) == 1 && m.Index().ID == m.ID {
+		return nil, nil
+	}
+	sizes, err := c.sizes(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	l, err := c.Volume(ctx, m.Volume)
+	if err != nil {
+		return nil, err
+	}
+	shared := map[snapshot.Archive]bool{}
+	for _, s := range l.Snapshots {
+		for _, a := range s.Archives {
+			if size, there := sizes[a.ID]; there && size == a.Size && s.Proof.Damaged == "" {
+				shared[a] = true
+			}
+		}
+	}
+	return shared, nil
 }
 
 // copyDrill copies what came of one. What was tidied away since it was listed, or is none, is no reason to go without the snapshot.
@@ -127,7 +162,11 @@ type counting struct {
 }
 
 func (c *counting) Write(p []byte) (int, error) {
-	c.done += int64(len(p))
-	c.progress(c.done)
+	c.add(int64(len(p)))
 	return len(p), nil
+}
+
+func (c *counting) add(n int64) {
+	c.done += n
+	c.progress(c.done)
 }

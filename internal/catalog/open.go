@@ -87,8 +87,7 @@ func (c *Catalog) source(ctx context.Context, m snapshot.Manifest, a snapshot.Ar
 
 // stored gives n bytes of an archive from an offset on, as they lie in the store; all from there on when n is negative.
 func (c *Catalog) stored(ctx context.Context, m snapshot.Manifest, a snapshot.Archive, off, n int64) (io.ReadCloser, error) {
-	ref := snapshot.Ref{Host: m.Host, Volume: m.Volume, ID: a.ID}
-	r, err := c.store.Get(ctx, ref.Key(a.Kind()), off, n)
+	r, err := c.store.Get(ctx, archiveKey(m, a), off, n)
 	if err != nil {
 		return nil, fmt.Errorf("read archive %s: %w", a.ID, err)
 	}

@@ -114,7 +114,7 @@ func (f Filler) fill(ctx context.Context, g gap) Copy {
 	for _, from := range g.from {
 		c.Err = from.Catalog.Copy(ctx, g.to.Catalog, g.snapshot, func(done int64) {
 			if f.Progress != nil {
-				f.Progress(c.Volume, done, g.snapshot.StoredBytes())
+				f.Progress(c.Volume, done, g.snapshot.ReadBytes())
 			}
 		})
 		if !errors.Is(c.Err, catalog.ErrSource) {

@@ -95,6 +95,18 @@ func (l *LazyStore) Abandon(ctx context.Context, prefix string, mine func(key st
 	return 0, nil
 }
 
+// Extend is described at Extender. A store that lets everything go has nothing to extend.
+func (l *LazyStore) Extend(ctx context.Context, key string) error {
+	store, err := l.get(ctx)
+	if err != nil {
+		return err
+	}
+	if e, ok := store.(Extender); ok {
+		return e.Extend(ctx, key)
+	}
+	return nil
+}
+
 // Checker is a Store that can tell, without leaving a trace, whether it could take an object now. Its errors are for people.
 type Checker interface {
 	Check(ctx context.Context) error

@@ -48,6 +48,12 @@ type Abandoner interface {
 	Abandon(ctx context.Context, prefix string, mine func(key string) bool) (int, error)
 }
 
+// Extender is a Store that keeps objects from being removed for some time after they were put (see Kept).
+type Extender interface {
+	// Extend has an object that is there kept for as long as one that is put now. It never shortens that.
+	Extend(ctx context.Context, key string) error
+}
+
 // Object is what a listing tells of one object.
 type Object struct {
 	Key      string

@@ -63,6 +63,7 @@ const (
 	opUploads  operation = "list uploads in"
 	opAbort    operation = "abort upload of"
 	opLocks    operation = "look for object lock in"
+	opExtend   operation = "extend the lock of"
 )
 
 // kind is the error that callers branch on; nil for none of them.

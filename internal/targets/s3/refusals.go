@@ -70,6 +70,8 @@ func (s *Store) needs(op operation) string {
 		rights = append(rights, "s3:AbortMultipartUpload")
 	case opLocks:
 		rights = append(rights, "s3:GetBucketObjectLockConfiguration")
+	case opExtend:
+		rights = append(rights, "s3:GetObject", "s3:GetObjectRetention", "s3:PutObjectRetention")
 	case opGet, opRead, opAsk:
 		rights = append(rights, "s3:GetObject")
 		if kms {

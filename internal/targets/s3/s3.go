@@ -149,4 +149,5 @@ var (
 	_ targets.Store     = (*Store)(nil)
 	_ targets.Checker   = (*Store)(nil)
 	_ targets.Abandoner = (*Store)(nil)
+	_ targets.Extender  = (*Store)(nil)
 )
