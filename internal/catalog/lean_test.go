@@ -153,3 +153,43 @@ func altered(all []snapshot.Archive, change func(*snapshot.Archive)) []snapshot.
 	change(&all[len(all)-1])
 	return all
 }
+
+// extending is a store that keeps things for some time.
+type extending struct {
+	*memory.Store
+	extended []string
+	err      error
+}
+
+func (e *extending) Extend(_ context.Context, key string) error {
+	e.extended = append(e.extended, key)
+	return e.err
+}
+
+func TestWhatASnapshotLeansOnIsKeptForAsLongAsItself(t *testing.T) {
+	l := newLeaning(t, false)
+	s := &extending{Store: l.store}
+	c := catalog.New(s, nil, host)
+	later := l.unchanged
+	later.ID = manifest("app", 3).ID
+	must(t, c.Commit(t.Context(), later))
+	want := []string{l.next.Ref().Key(snapshot.ArchiveKind), l.base.Ref().Key(snapshot.ArchiveKind)}
+	if !slices.Equal(s.extended, want) {
+		t.Errorf("extended were %v, want %v", s.extended, want)
+	}
+	s.err = errors.New("not permitted")
+	later.ID = manifest("app", 4).ID
+	if err := c.Commit(t.Context(), later); !errors.Is(err, s.err) || len(list(t, c, "app").Snapshots) != 4 {
+		t.Errorf("it was committed: %v", err)
+	}
+}
+
+func TestNoSnapshotComesToBeWithoutWhatItLeansOn(t *testing.T) {
+	l := newLeaning(t, false)
+	must(t, l.store.Delete(t.Context(), l.base.Ref().Key(snapshot.ArchiveKind)))
+	later := l.unchanged
+	later.ID = manifest("app", 3).ID
+	if err := l.catalog.Commit(t.Context(), later); err == nil || len(list(t, l.catalog, "app").Snapshots) != 3 {
+		t.Errorf("it was committed: %v", err)
+	}
+}
