@@ -46,13 +46,15 @@ func (k *Keeper) Hold(ctx context.Context, req Request) (Holding, error) {
 	h.watch = k.follow(ctx, req, h.doubts)
 	h.unseen = func(context.Context, *held) bool { return h.watch.broken() }
 	err := h.take(ctx)
+	if err == nil {
+		h.settles = req.exchanged()
+	}
 	close(h.taken)
 	if err != nil {
 		h.doubts.note(err.Error())
 		_, unheld := h.Release(ctx)
 		return nil, errors.Join(err, unheld)
 	}
-	h.settles = req.exchanged()
 	h.watch.complete()
 	if k.blind {
 		h.doubts.note("the containers that use the volume cannot be seen")

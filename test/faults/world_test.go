@@ -92,6 +92,7 @@ func (s scene) world(t *testing.T, k kind) *world {
 		Entropy:   rand.Reader,
 		Log:       slog.New(slog.DiscardHandler),
 		AnyTarget: k.any,
+		Accept:    true, // of how much what it holds changes at random
 	}
 	v := w.eng.AddVolume(engine.Volume{Name: "app", Driver: "local"})
 	c := w.eng.AddContainer(enginetest.Container{Container: engine.Container{Name: "db", Mounts: []engine.Mount{{Volume: "app", Destination: "/data"}}}})
