@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"time"
@@ -24,21 +25,39 @@ type Options struct {
 	// Progress is called with the bytes of file data read so far, often, and by the caller's goroutine: it must be quick. May be nil.
 	Progress func(read int64)
 
-	// Clock tells the time, with a monotonic part, for a proof that nothing moved while the folder was read (see Summary.Still). It costs a
-	// second look at everything. nil is for no proof.
+	// Clock tells the time. With it files are looked at and read in an order that lets a later archive know what has not changed since, and
+	// the index says when that was. That waits for what is dirty of them to be written. nil is for none of that.
 	Clock func() time.Time
+	// Prove asks for a proof that nothing moved while the folder was read (see Summary.Still), which takes a Clock, and costs a second look
+	// at everything.
+	Prove bool
+
+	// Base is an earlier archive of the folder. What has not changed since is not read, and not stored again: the new archive leans on those
+	// that have it. It takes a Clock. nil, or one that cannot be relied upon (see Summary.Distrust), means that everything is read.
+	Base Base
 
 	// Observer is shown what goes into the archive. May be nil.
 	Observer Observer
 
-	step func(what, path string) // see walker
+	step      func(what, path string) // see walker
+	unsettled time.Duration           // the span of that name, where it is another one
+}
+
+func (o *Options) span() time.Duration { return cmp.Or(o.unsettled, unsettled) }
+
+// moment is that of right now, or nil without a clock.
+func (o *Options) moment(dir string) (*moment, error) {
+	if o.Clock == nil {
+		return nil, nil
+	}
+	return thisMoment(dir, o.Clock)
 }
 
 // Summary is what went into an archive.
 type Summary struct {
 	Entries int64 // members of the tar, the root included
 	Bytes   int64 // of file data, without holes, each hard link counted once
-	Plain   int64 // bytes of the tar
+	Plain   int64 // bytes of the tar, also of what lies in other archives
 	Stored  int64 // bytes written
 
 	// Directory is the SHA-256 of the index's directory, which has those of all else: it vouches for whatever part of the archive
@@ -50,6 +69,15 @@ type Summary struct {
 	Sockets  int64 // left out
 	Cloned   int64 // files whose data was read from a clone
 	Still    bool  // it is proven that nothing moved while the folder was read; false also where nothing can be proven
+
+	// Of a Base: how many files' data was taken over unread, and the bytes of these, which count as Bytes too; the archives that this one
+	// leans on; whether everything is just as the base has it, so that it is good for this moment as well; and if nothing, or nothing from
+	// somewhere on, could be taken over, why.
+	Reused      int64
+	ReusedBytes int64
+	Leans       []Lean
+	Unchanged   bool
+	Distrust    string
 
 	// Mounts are the paths on which something else is mounted, which is left out. Making one takes privilege, so
 	// they are few.

@@ -21,6 +21,9 @@ func (w *walker) file(ctx context.Context, fd int, st *unix.Statx_t, name string
 			return fmt.Errorf("settle %q: %w", name, err)
 		}
 	}
+	if done, err := w.same(ctx, File, fd, st, name, ""); done || err != nil {
+		return err
+	}
 	x, err := fileXattrs(fd)
 	if err != nil {
 		return fmt.Errorf("read %q: %w", name, err)
@@ -90,6 +93,8 @@ type output interface {
 	size() int64
 	write(ctx context.Context, data []byte) error
 	zeros(ctx context.Context, n int64) error
+	// lean says that what comes next lies in other archives.
+	lean(ctx context.Context, all []sliceRecord) error
 
 	// source says where the data of an open file are to be read from.
 	source(fd int, size int64) source
@@ -155,7 +160,7 @@ type direct struct {
 	*dataReader
 }
 
-func (d *direct) size() int64 { return d.plain }
+func (d *direct) size() int64 { return d.tar }
 
 func (d *direct) source(fd int, _ int64) source { return source{fd: fd} }
 

@@ -13,6 +13,9 @@ type directory struct {
 	Leans  []lean      `cbor:"1,keyasint"` // the archives that slices may name beside this one, which is number 0; these count from 1
 	Totals totals      `cbor:"2,keyasint"`
 	Blocks []blockInfo `cbor:"3,keyasint"` // of the index, in the order in which they lie between data and directory, without gaps
+
+	// Made is when and where the folder was looked at, if a later archive may rely on that.
+	Made *moment `cbor:"4,keyasint,omitempty"`
 }
 
 // lean is another archive that data lie in.
@@ -22,6 +25,8 @@ type lean struct {
 	Size      int64
 	Directory [sha256.Size]byte // digest of its directory, which vouches for all else in it
 }
+
+func (l *lean) public() Lean { return Lean{string(l.Name), l.Size} }
 
 type totals struct {
 	_       struct{} `cbor:",toarray"`
@@ -85,6 +90,11 @@ func (d *directory) check(t trailer) error {
 	for _, l := range d.Leans {
 		if len(l.Name) == 0 || len(l.Name) > maxKey || l.Size < trailerSize {
 			return fmt.Errorf("archive %.40q of %d bytes, that it leans on", l.Name, l.Size)
+		}
+	}
+	if d.Made != nil {
+		if err := d.Made.check(); err != nil {
+			return err
 		}
 	}
 	place := t.index

@@ -47,8 +47,11 @@ func newFramer(level Level, workers int) (*framer, error) {
 }
 
 // frame fills in the stored form of a block. What compressing has made longer is stored as it is: the encoder's frames of data that does not
-// compress have more blocks.
+// compress have more blocks. A block may have come with nothing of its own.
 func (f *framer) frame(b *block) {
+	if len(b.plain) == 0 {
+		return
+	}
 	compressed := f.encoder != nil && compressible(b.plain)
 	if compressed {
 		b.stored = f.encoder.EncodeAll(b.plain, b.stored[:0])

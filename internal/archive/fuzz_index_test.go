@@ -147,6 +147,7 @@ func rebuilt(t testing.TB, kind tag, records []byte, count int64) ([]byte, error
 	out := append([]byte(nil), b.stored...)
 	must(t, x.frame(b))
 	must(t, x.slice(sliceRecord{Length: x.totals.Plain}))
+	must(t, x.endSlice())
 	must(t, x.entry(&member{Entry: Entry{Path: "a", Kind: File, Size: 4}, data: tarBlock, stored: 4}))
 	tr, d := trailer{index: int64(len(out))}, directory{Totals: x.totals}
 	for _, w := range []*blockWriter{&x.entries, &x.frames, &x.slices} {

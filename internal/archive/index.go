@@ -34,7 +34,9 @@ type indexWriter struct {
 	slices  blockWriter
 
 	leans  []lean
-	path   string // of the last entry
+	made   *moment
+	last   sliceRecord // which may go on
+	path   string      // of the last entry
 	record entryRecord
 	totals totals
 	stored int64 // bytes of frames
@@ -101,31 +103,61 @@ func (x *indexWriter) frame(b *block) error {
 	return nil
 }
 
-// slice adds the next piece of the tar.
-func (x *indexWriter) slice(s sliceRecord) error {
-	if _, err := x.slices.fresh(); err != nil {
-		return err
+// joins tells whether a slice goes on where another ends.
+func (s sliceRecord) joins(before sliceRecord) bool {
+	return s.Archive == before.Archive && s.At == before.At+before.Length
+}
+
+// parts adds the pieces of the tar that come with a block. Its own data, if it has any, are about to be added as a frame.
+func (x *indexWriter) parts(b *block) error {
+	for _, s := range b.parts {
+		if s.Archive == 0 {
+			s.At += x.totals.Plain
+		}
+		if err := x.slice(s); err != nil {
+			return err
+		}
 	}
-	if err := x.slices.add(&s, blockInfo{At: x.totals.Tar}); err != nil {
-		return err
-	}
-	x.totals.Tar += s.Length
 	return nil
 }
 
-// whole writes the index of an archive whose tar lies in its own data and nowhere else.
-func (x *indexWriter) whole(ctx context.Context, out *stored) error {
-	if err := x.slice(sliceRecord{Length: x.totals.Plain}); err != nil {
+// slice adds the next piece of the tar.
+func (x *indexWriter) slice(s sliceRecord) error {
+	if s.joins(x.last) {
+		x.last.Length += s.Length
+		return nil
+	}
+	if err := x.endSlice(); err != nil {
 		return err
 	}
-	return x.finish(ctx, out)
+	x.last = s
+	return nil
+}
+
+// endSlice writes the slice that might have gone on.
+func (x *indexWriter) endSlice() error {
+	if x.last.Length == 0 {
+		return nil
+	}
+	if _, err := x.slices.fresh(); err != nil {
+		return err
+	}
+	if err := x.slices.add(&x.last, blockInfo{At: x.totals.Tar}); err != nil {
+		return err
+	}
+	x.totals.Tar += x.last.Length
+	x.last = sliceRecord{}
+	return nil
 }
 
 // finish writes the index after the data. Frames and slices come last, since a reader that fetches the end of an archive
 // has most of them, or all, at once.
 func (x *indexWriter) finish(ctx context.Context, out *stored) error {
+	if err := x.endSlice(); err != nil {
+		return err
+	}
 	t := trailer{index: out.size}
-	d := directory{Leans: x.leans, Totals: x.totals}
+	d := directory{Leans: x.leans, Totals: x.totals, Made: x.made}
 	for _, w := range []*blockWriter{&x.entries, &x.frames, &x.slices} {
 		if err := w.seal(); err != nil {
 			return err

@@ -16,6 +16,7 @@ type block struct {
 	plain  []byte // of the buffer
 	stored []byte
 	digest [sha256.Size]byte // of the stored form, when it was made here
+	parts  []sliceRecord     // pieces of the tar, when it is written: those of archive 0 lie in plain
 	piece  piece             // what of the frame is wanted, when it is read by an index
 	err    error
 	done   chan struct{}
@@ -56,7 +57,7 @@ func (l *line) take(ctx context.Context) (*block, error) {
 		if b.buffer == nil { // not before it is needed: small volumes use one or two
 			b.buffer = make([]byte, 0, frameSize+1)
 		}
-		b.plain, b.stored, b.piece, b.err = b.buffer[:0], b.stored[:0], piece{}, nil
+		b.plain, b.stored, b.parts, b.piece, b.err = b.buffer[:0], b.stored[:0], b.parts[:0], piece{}, nil
 		return b, nil
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)

@@ -6,37 +6,74 @@ import (
 	"io"
 )
 
-// packer cuts the plain stream into blocks and sends them down the line.
+// packer cuts the plain stream into blocks and sends them down the line. What lies in other archives goes along as slices of these, and ends
+// no block: new data from all over the tar are packed together.
 type packer struct {
 	line  *line
 	block *block // being filled, or nil
-	plain int64  // bytes so far
+	tar   int64  // bytes so far, wherever they lie
+}
+
+// maxParts is how many slices a block takes along before it is cut.
+const maxParts = 1 << 12
+
+// part says that a piece of the tar comes next.
+func (p *packer) part(s sliceRecord) {
+	p.tar += s.Length
+	all := p.block.parts
+	if last := len(all) - 1; last >= 0 && s.joins(all[last]) {
+		all[last].Length += s.Length
+		return
+	}
+	p.block.parts = append(all, s)
+}
+
+// begin makes sure that there is a block.
+func (p *packer) begin(ctx context.Context) (err error) {
+	if p.block == nil {
+		p.block, err = p.line.take(ctx)
+	}
+	return err
+}
+
+// lean says that what comes next lies in other archives.
+func (p *packer) lean(ctx context.Context, all []sliceRecord) error {
+	for _, s := range all {
+		if err := p.begin(ctx); err != nil {
+			return err
+		}
+		p.part(s)
+		if len(p.block.parts) >= maxParts {
+			p.cut()
+		}
+	}
+	return nil
 }
 
 // room gives the rest of the current block to write to, at least one byte of it. Its capacity is one byte more.
 func (p *packer) room(ctx context.Context) ([]byte, error) {
-	if p.block == nil {
-		b, err := p.line.take(ctx)
-		if err != nil {
-			return nil, err
-		}
-		p.block = b
+	if err := p.begin(ctx); err != nil {
+		return nil, err
 	}
 	return p.block.plain[len(p.block.plain):frameSize], nil
 }
 
 // advance says that so many bytes of the room were written to.
 func (p *packer) advance(n int) {
-	p.plain += int64(n)
-	p.block.plain = p.block.plain[:len(p.block.plain)+n]
-	if len(p.block.plain) == frameSize {
+	if n == 0 {
+		return
+	}
+	at := len(p.block.plain)
+	p.part(sliceRecord{At: int64(at), Length: int64(n)})
+	p.block.plain = p.block.plain[:at+n]
+	if len(p.block.plain) == frameSize || len(p.block.parts) >= maxParts {
 		p.cut()
 	}
 }
 
 // cut ends the current block, unless it is empty.
 func (p *packer) cut() {
-	if p.block == nil || len(p.block.plain) == 0 {
+	if p.block == nil || len(p.block.parts) == 0 {
 		return
 	}
 	p.line.put(p.block)
@@ -91,12 +128,25 @@ func (s *stored) writeAll(l *line, x *indexWriter) error {
 		if err == io.EOF {
 			return nil
 		}
-		if err := s.write(b.stored); err != nil {
-			return err
+		if err == nil {
+			err = s.writeBlock(b, x)
 		}
-		if err := x.frame(b); err != nil {
+		if err != nil {
 			return err
 		}
 		l.release(b)
 	}
+}
+
+func (s *stored) writeBlock(b *block, x *indexWriter) error {
+	if err := x.parts(b); err != nil {
+		return err
+	}
+	if len(b.plain) == 0 {
+		return nil
+	}
+	if err := s.write(b.stored); err != nil {
+		return err
+	}
+	return x.frame(b)
 }

@@ -17,7 +17,7 @@ import (
 // into frames and compressing to drain.
 //
 // It is a sequence of records, in memory and beyond that in a scratch file. Each begins with a length in four bytes: that many bytes of
-// the tar follow, or of none, a part of a clone, with the path of a file whose first bytes are wanted.
+// the tar follow, or of none, a part of a clone, with the path of a file whose first bytes are wanted, or for leanMark, a slice.
 type queue struct {
 	direct  *direct
 	clones  clones
@@ -37,9 +37,11 @@ const (
 	queueMemory  = 1 << 20
 	recordHeader = 4
 	cloneRecord  = 7 * 8 // without the path
+	leanRecord   = 3 * 8
+	leanMark     = 1<<32 - 1
 )
 
-func (q *queue) size() int64 { return q.direct.plain + q.waiting }
+func (q *queue) size() int64 { return q.direct.tar + q.waiting }
 
 // room makes a record for as many of n bytes as there is room for, one byte beyond it included.
 func (q *queue) room(ctx context.Context, n int64) ([]byte, error) {
@@ -133,6 +135,23 @@ func (q *queue) later(ctx context.Context, from source, s segment, size int64) e
 	return nil
 }
 
+// lean makes records of slices.
+func (q *queue) lean(ctx context.Context, all []sliceRecord) error {
+	for _, s := range all {
+		if cap(q.mem)-len(q.mem) < recordHeader+leanRecord {
+			if err := q.flush(ctx); err != nil {
+				return err
+			}
+		}
+		q.mem = binary.LittleEndian.AppendUint32(q.mem, leanMark)
+		for _, n := range [leanRecord / 8]int64{int64(s.Archive), s.At, s.Length} {
+			q.mem = binary.LittleEndian.AppendUint64(q.mem, uint64(n))
+		}
+		q.waiting += s.Length
+	}
+	return nil
+}
+
 // flush makes room in memory.
 func (q *queue) flush(ctx context.Context) error {
 	if q.mem == nil {
@@ -184,10 +203,13 @@ func (q *queue) replay(ctx context.Context, from io.Reader) error {
 			return fmt.Errorf("read from a scratch file: %w", err)
 		}
 		var err error
-		if n := binary.LittleEndian.Uint32(header[:]); n > 0 {
-			err = q.replayBytes(ctx, from, int(n))
-		} else {
+		switch n := binary.LittleEndian.Uint32(header[:]); n {
+		case 0:
 			err = q.replayClone(ctx, from)
+		case leanMark:
+			err = q.replayLean(ctx, from)
+		default:
+			err = q.replayBytes(ctx, from, int(n))
 		}
 		if err != nil {
 			return err
@@ -212,13 +234,9 @@ func (q *queue) replayBytes(ctx context.Context, from io.Reader, n int) error {
 }
 
 func (q *queue) replayClone(ctx context.Context, from io.Reader) error {
-	var record [cloneRecord]byte
-	if _, err := io.ReadFull(from, record[:]); err != nil {
-		return fmt.Errorf("read from a scratch file: %w", unexpected(err))
-	}
 	var n [cloneRecord / 8]int64
-	for i := range n {
-		n[i] = int64(binary.LittleEndian.Uint64(record[8*i:]))
+	if err := readNumbers(from, n[:]); err != nil {
+		return err
 	}
 	head := make([]byte, n[6])
 	if _, err := io.ReadFull(from, head); err != nil {
@@ -228,6 +246,22 @@ func (q *queue) replayClone(ctx context.Context, from io.Reader) error {
 	// Whether it has the size that it is to have was told when it was made.
 	if _, err := q.direct.segment(ctx, clone, segment{n[3], n[4]}, n[5]); err != nil {
 		return fmt.Errorf("read a clone: %w", err)
+	}
+	return nil
+}
+
+func (q *queue) replayLean(ctx context.Context, from io.Reader) error {
+	var n [leanRecord / 8]int64
+	if err := readNumbers(from, n[:]); err != nil {
+		return err
+	}
+	return q.direct.lean(ctx, []sliceRecord{{Archive: int(n[0]), At: n[1], Length: n[2]}})
+}
+
+// readNumbers reads what is in a record.
+func readNumbers(from io.Reader, n []int64) error {
+	if err := binary.Read(from, binary.LittleEndian, n); err != nil {
+		return fmt.Errorf("read from a scratch file: %w", unexpected(err))
 	}
 	return nil
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"time"
 )
 
 // Taking is an archive in the making that needs nothing of its folder any more: whatever becomes of that, the archive is of the moment
@@ -38,26 +37,43 @@ func Take(ctx context.Context, dir string, w io.Writer, o Options) (*Taking, err
 			t.Close()
 		}
 	}()
-	walk := newWalker(o.Scratch)
-	walk.exclude, walk.out, walk.note, walk.step, walk.settles = exclude, t.output(), t.index.entry, o.step, o.Clock != nil
-	walk.observer = o.Observer
-	var began time.Time
-	if o.Clock != nil {
-		began = o.Clock()
-	}
 	feeding, fed := t.press.feeding(ctx)
 	defer fed()
-	if err := walk.archive(feeding, dir); err != nil {
+	if err := t.walk(feeding, exclude, o); err != nil {
 		return nil, t.failed(err)
-	}
-	t.sum = walk.sum
-	if o.Clock != nil {
-		if t.sum.Still, err = still(ctx, dir, exclude, o, began); err != nil {
-			return nil, t.failed(fmt.Errorf("look a second time: %w", err))
-		}
 	}
 	taken = true
 	return t, nil
+}
+
+// walk reads the folder, and looks once more at what that takes to prove.
+func (t *Taking) walk(ctx context.Context, exclude globs, o Options) error {
+	began, err := o.moment(t.dir)
+	if err != nil {
+		return err
+	}
+	walk := newWalker(o.Scratch)
+	walk.exclude, walk.out, walk.note, walk.step, walk.settles = exclude, t.output(), t.index.entry, o.step, o.Clock != nil
+	walk.observer = o.Observer
+	if o.Base != nil {
+		walk.reuse = newReuse(ctx, o.Base.base(), began, o.span(), t.index)
+		defer walk.reuse.close()
+	}
+	if err := walk.archive(ctx, t.dir); err != nil {
+		return err
+	}
+	t.sum = walk.sum
+	walk.reuse.tell(&t.sum)
+	if o.Prove {
+		if t.sum.Still, err = still(ctx, t.dir, exclude, o, began); err != nil {
+			return fmt.Errorf("look a second time: %w", err)
+		}
+	}
+	ended, err := o.moment(t.dir)
+	if err == nil && began.untrusted(ended) == "" {
+		t.index.made = began
+	}
+	return err
 }
 
 func newTaking(dir string, w io.Writer, o Options) (*Taking, error) {
@@ -94,14 +110,17 @@ func (t *Taking) Finish(ctx context.Context) (Summary, error) {
 		err = t.press.end()
 	}
 	if err == nil {
-		err = t.index.whole(ctx, t.press.out)
+		err = t.index.finish(ctx, t.press.out)
 	}
 	if err != nil {
 		return Summary{}, t.failed(err)
 	}
 	s := t.sum
-	s.Plain, s.Stored = t.pack.plain, t.press.out.size
+	s.Plain, s.Stored = t.pack.tar, t.press.out.size
 	s.Directory = t.index.digest
+	for _, l := range t.index.leans {
+		s.Leans = append(s.Leans, l.public())
+	}
 	return s, nil
 }
 

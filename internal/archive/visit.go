@@ -159,6 +159,11 @@ func (w *walker) special(ctx context.Context, dir int, base string, st *unix.Sta
 		w.sum.Mounts = append(w.sum.Mounts, name)
 		return nil
 	}
+	if st.Nlink < 2 { // else it may be a link to an earlier one
+		if done, err := w.same(ctx, kind, -1, st, name, ""); done || err != nil {
+			return err
+		}
+	}
 	x, err := linkXattrs(dir, base)
 	if err != nil {
 		return gone(err, "read", name)

@@ -24,7 +24,8 @@ type walker struct {
 	open  []visit // one of each folder of the trail
 	path  []byte  // of the folder at hand, empty for the root
 
-	settles bool // files, before they are read: see still.go
+	settles bool   // files, before they are read: see changed.go
+	reuse   *reuse // what has not changed since an earlier archive; nil for nothing
 
 	observer Observer // nil for none
 
@@ -108,11 +109,7 @@ func (w *walker) enter(ctx context.Context, fd int, st *unix.Statx_t, base, name
 	w.path = append(w.path, base...)
 	here := visit{new(names), len(w.path)}
 	w.open = append(w.open, here)
-	x, err := fileXattrs(fd)
-	if err != nil {
-		return fmt.Errorf("read %q: %w", name, err)
-	}
-	if err := w.header(ctx, newMember(name, Folder, st, x)); err != nil {
+	if err := w.folder(ctx, fd, st, name); err != nil {
 		return err
 	}
 	if w.elsewhere(st) {
@@ -123,6 +120,18 @@ func (w *walker) enter(ctx context.Context, fd int, st *unix.Statx_t, base, name
 		return fmt.Errorf("read folder %q: %w", name, err)
 	}
 	return nil
+}
+
+// folder writes a folder itself.
+func (w *walker) folder(ctx context.Context, fd int, st *unix.Statx_t, name string) error {
+	if done, err := w.same(ctx, Folder, fd, st, name, ""); done || err != nil {
+		return err
+	}
+	x, err := fileXattrs(fd)
+	if err != nil {
+		return fmt.Errorf("read %q: %w", name, err)
+	}
+	return w.header(ctx, newMember(name, Folder, st, x))
 }
 
 // leave goes back to the folder above. When that one has been moved elsewhere meanwhile, its remaining entries are out of reach.
@@ -157,9 +166,7 @@ func (w *walker) header(ctx context.Context, m *member) error {
 	if err != nil {
 		return fmt.Errorf("header of %q: %w", m.Path, err)
 	}
-	w.sum.Entries++
-	m.head = w.observed(m)
-	m.from = w.out.size()
+	w.begin(m)
 	if err := w.out.write(ctx, h); err != nil {
 		return err
 	}
@@ -168,6 +175,13 @@ func (w *walker) header(ctx context.Context, m *member) error {
 		return nil // its data are to come
 	}
 	return w.done(m)
+}
+
+// begin says that a member comes next.
+func (w *walker) begin(m *member) {
+	w.sum.Entries++
+	m.head = w.observed(m)
+	m.from = w.out.size()
 }
 
 // done says that a member is in the tar, with its data.
@@ -186,6 +200,9 @@ func (w *walker) link(ctx context.Context, st *unix.Statx_t, name string) (done 
 	first, err := w.links.seen(inodeOf(st), name, st.Nlink)
 	if err != nil || first == "" {
 		return false, err
+	}
+	if done, err := w.same(ctx, Hardlink, -1, st, name, first); done || err != nil {
+		return done, err
 	}
 	m := newMember(name, Hardlink, st, nil)
 	m.Linkname = first

@@ -37,6 +37,8 @@ func (f *flusher) zeros(_ context.Context, n int64) error {
 	return nil
 }
 
+func (f *flusher) lean(context.Context, []sliceRecord) error { return nil } // nothing is reused
+
 func (f *flusher) source(fd int, size int64) source {
 	if size >= cloneFrom {
 		const wait = unix.SYNC_FILE_RANGE_WAIT_BEFORE | unix.SYNC_FILE_RANGE_WRITE | unix.SYNC_FILE_RANGE_WAIT_AFTER

@@ -167,7 +167,7 @@ func (r *Runner) archiveOptions(one *reading) archive.Options {
 	o := r.Archive
 	o.Exclude, o.Clones, o.Ahead = one.volume.Exclude.Value, one.clones, one.ahead
 	if one.volume.Quiesce.Value == quiesce.None {
-		o.Clock = r.Now // what is not held may be proven not to have moved
+		o.Clock, o.Prove = r.Now, true // what is not held may be proven not to have moved
 	}
 	if r.Progress != nil {
 		var expected int64

@@ -46,7 +46,8 @@ func (f *Folder) Close() error {
 func (f *Folder) Take(ctx context.Context, w io.Writer, o archive.Options) (*Taking, error) {
 	defer f.cutAt(ctx, 0)()
 	t := &Taking{f, &counted{w: w}, o.Progress}
-	if _, err := f.ask(ctx, request{Do: doTake, Take: o, Proof: o.Clock != nil}, t.progress, t.out); err != nil {
+	o.Base = nil
+	if _, err := f.ask(ctx, request{Do: doTake, Take: o, Timed: o.Clock != nil}, t.progress, t.out); err != nil {
 		return nil, err
 	}
 	return t, nil

@@ -118,7 +118,7 @@ func (s *server) take(ctx context.Context, r request) (err error) {
 	// Folders of the other machine. Beside this one there is none in which files could be cloned.
 	r.Take.Scratch, r.Take.Clones = "", ""
 	r.Take.Progress = s.progress()
-	if r.Proof {
+	if r.Timed {
 		r.Take.Clock = s.clock
 	}
 	s.taking, err = s.folder.Take(ctx, pieces{s.wire}, r.Take)

@@ -35,8 +35,8 @@ const (
 // request is what the folder is asked for.
 type request struct {
 	Do      verb
-	Take    archive.Options        // its functions do not travel
-	Proof   bool                   // whether it is to be proven that nothing moves: in place of the clock for it
+	Take    archive.Options        // its functions and its base do not travel
+	Timed   bool                   // in place of its clock: the other end has one
 	Extract archive.ExtractOptions // as with Take
 	Size    int64                  // bytes that are to come out
 	Part    bool                   // whether it is only some of what belongs there
