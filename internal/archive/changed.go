@@ -119,10 +119,10 @@ func (m *moment) time() time.Time { return time.Unix(m.Seconds, int64(m.Nanos)) 
 // untrusted tells why what had not changed up to a moment cannot be told now by the times of files, or "" when it can.
 func (m *moment) untrusted(now *moment) string {
 	switch {
+	case now != nil && !now.provable():
+		return "on this kind of file system the times of files prove nothing"
 	case m == nil || now == nil:
 		return "it is not known when it was looked at"
-	case !now.provable():
-		return "on this kind of file system the times of files prove nothing"
 	case string(m.Boot) != string(now.Boot):
 		return "the host was started anew"
 	case m.Mount == 0:

@@ -26,8 +26,6 @@ type lean struct {
 	Directory [sha256.Size]byte // digest of its directory, which vouches for all else in it
 }
 
-func (l *lean) public() Lean { return Lean{string(l.Name), l.Size} }
-
 type totals struct {
 	_       struct{} `cbor:",toarray"`
 	Entries int64

@@ -140,8 +140,8 @@ func (b *block) fill(r io.Reader, n int) error {
 	if at+n > maxStoredFrame {
 		return fmt.Errorf("read frame: longer than %d bytes", maxStoredFrame)
 	}
-	if b.stored == nil {
-		b.stored = make([]byte, 0, maxStoredFrame)
+	if cap(b.stored) < at+n {
+		b.stored = append(make([]byte, 0, maxStoredFrame), b.stored...)
 	}
 	b.stored = b.stored[:at+n]
 	if _, err := io.ReadFull(r, b.stored[at:]); err != nil {

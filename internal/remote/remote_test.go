@@ -80,7 +80,12 @@ func create(t *testing.T, dir string, o archive.Options) []byte {
 // tar is the plain tar of a folder: its index tells two copies apart by when they were made.
 func tar(t *testing.T, dir string) string {
 	t.Helper()
-	data := create(t, dir, archive.Options{Exclude: []string{".backupd-*"}})
+	return tarOf(t, create(t, dir, archive.Options{Exclude: []string{".backupd-*"}}))
+}
+
+// tarOf is what an archive holds.
+func tarOf(t *testing.T, data []byte) string {
+	t.Helper()
 	src := func(_ context.Context, off, n int64) (io.ReadCloser, error) {
 		return io.NopCloser(io.NewSectionReader(bytes.NewReader(data), off, n)), nil
 	}
@@ -156,8 +161,8 @@ func TestAFolderElsewhereIsReadAsOneHere(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := create(t, dir, archive.Options{Level: archive.Default, Exclude: o.Exclude}); !bytes.Equal(got.Bytes(), want) || sum.Stored != int64(len(want)) {
-			t.Errorf("got %d bytes, told of %d, want %d", got.Len(), sum.Stored, len(want))
+		if want := tarOf(t, create(t, dir, archive.Options{Exclude: o.Exclude})); tarOf(t, got.Bytes()) != want || sum.Stored != int64(got.Len()) {
+			t.Errorf("got %d bytes, told of %d, or it is another tar", got.Len(), sum.Stored)
 		}
 		if !sum.Still {
 			t.Error("nothing moved, and that is not proven")
