@@ -14,6 +14,8 @@
 // its content size and checksum. A file of 1 MiB or more is cut at multiples of 1 MiB of its own offset, in frames that hold nothing
 // else, so that the same data gives the same frame in the next archive; headers, small files and padding are packed together.
 // "tar --zstd -xf" reads the result. A reader must refuse frames of any other shape: their sizes are what bounds its memory.
+// An archive may lean on earlier ones: what has not changed since one of them was made (changed.go has the rule) is not read and not stored
+// again, but a slice of what that one has. Only a Reader, which is given all of these, reads such an archive; its own stream is not the tar.
 //
 // After the data comes an index in skippable frames, which stock tools ignore: the frames, the slices of which the tar consists, and the
 // entries, each in blocks that are compressed by themselves; a directory of these blocks; and last a trailer of a fixed size. By it a Reader

@@ -12,7 +12,7 @@ import (
 )
 
 var (
-	generations = flag.Int("generations", 40, "how many archives TestGenerations makes on each file system")
+	generations = flag.Int("generations", 12, "how many archives TestGenerations makes on each file system")
 	seeded      = flag.Uint64("seed", 0, "seed of the changes in between; 0 is for one of this moment")
 )
 
