@@ -12,27 +12,30 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/backupd/backupd/internal/catalog"
+	"github.com/backupd/backupd/internal/snapshot"
 	"github.com/backupd/backupd/internal/verify"
 )
 
 // verifyRow is a snapshot on a target in the output of verify.
 type verifyRow struct {
-	ID      string      `json:"id"`
-	Volume  string      `json:"volume"`
-	Host    string      `json:"host"`
-	Target  string      `json:"target"`
-	Sound   bool        `json:"sound"`
-	Unread  bool        `json:"unread"`         // it could not be looked at, so that nothing bad is known of it
-	Gone    bool        `json:"gone,omitempty"` // it was removed while it was read
-	Bytes   int64       `json:"bytes"`          // of tar that was read; of what is stored, when it is locked
-	Seconds float64     `json:"seconds"`
-	Damages []damageRow `json:"damages"`
-	Locked  string      `json:"locked,omitempty"` // why it could not be decrypted, so that only its bytes as they are stored were checked
-	Error   string      `json:"error,omitempty"`
+	ID      string        `json:"id"`
+	Volume  string        `json:"volume"`
+	Host    string        `json:"host"`
+	Target  string        `json:"target"`
+	Sound   bool          `json:"sound"`
+	Unread  bool          `json:"unread"`         // it could not be looked at, so that nothing bad is known of it
+	Gone    bool          `json:"gone,omitempty"` // it was removed while it was read
+	Bytes   int64         `json:"bytes"`          // of tar that was read; of what is stored, when it is locked
+	Seconds float64       `json:"seconds"`
+	Damages []damageRow   `json:"damages"`
+	Hurts   []snapshot.ID `json:"hurts"`            // other snapshots that are read from an archive that damage lies in
+	Locked  string        `json:"locked,omitempty"` // why it could not be decrypted, so that only its bytes as they are stored were checked
+	Error   string        `json:"error,omitempty"`
 }
 
 type damageRow struct {
-	Offset  int64    `json:"offset"` // in the stored archive
+	Archive string   `json:"archive"` // by the id of the snapshot that wrote it
+	Offset  int64    `json:"offset"`  // in the stored archive
 	Length  int64    `json:"length"`
 	Error   string   `json:"error"`
 	Entries int64    `json:"entries"` // that it hits
@@ -55,7 +58,9 @@ encrypted only the bytes that are stored are checked where no key is set.
 
 What is found is remembered. A snapshot that is damaged is marked in "backupd
 list", counts for nothing, and is removed by nobody but you; once it proves to be
-sound after all it counts again. The daemon does the same by itself: see
+sound after all it counts again. So is every other one that is read from an
+archive in which damage was found, until it is verified itself; and no later
+backup leans on such an archive. The daemon does the same by itself: see
 BACKUPD_VERIFY in "backupd help settings".
 
 Exit code 4 says that damaged data was found. A target that refuses, or that
@@ -143,11 +148,11 @@ func (a *app) verify(ctx context.Context, s stored) verifyRow {
 	began := a.now()
 	r := a.verifier().Snapshot(ctx, s.target, s.Snapshot, func(done, expected int64) { bars.update(s.Volume, done, expected) })
 	row := verifyRow{
-		ID: string(s.ID), Volume: s.Volume, Host: s.Host, Target: s.target.Name, Bytes: r.Bytes, Damages: []damageRow{}, Seconds: a.now().Sub(began).Seconds(),
+		ID: string(s.ID), Volume: s.Volume, Host: s.Host, Target: s.target.Name, Bytes: r.Bytes, Damages: []damageRow{}, Hurts: append([]snapshot.ID{}, r.Hurts...), Seconds: a.now().Sub(began).Seconds(),
 		Sound: r.Verdict == verify.Sound, Unread: r.Verdict == verify.Unread, Gone: r.Verdict == verify.Gone, Locked: text(r.Locked), Error: text(r.Err),
 	}
 	for _, d := range r.Damages {
-		row.Damages = append(row.Damages, damageRow{Offset: d.Offset, Length: d.Length, Error: text(d.Err), Entries: d.Entries, Paths: d.Paths})
+		row.Damages = append(row.Damages, damageRow{Archive: cmp.Or(d.Archive, string(s.Index().ID)), Offset: d.Offset, Length: d.Length, Error: text(d.Err), Entries: d.Entries, Paths: d.Paths})
 	}
 	if r.Aside != nil {
 		a.log.Error("what was known of damage is lost", "volume", s.Volume, "err", r.Aside)
@@ -179,13 +184,20 @@ func (a *app) printVerified(row verifyRow) {
 		fmt.Fprintf(std.out, "  %s\n", printable(row.Error))
 	}
 	for _, d := range row.Damages {
-		fmt.Fprintf(std.out, "  at byte %d, %d long: %s\n", d.Offset, d.Length, printable(d.Error))
+		where := ""
+		if d.Archive != row.ID {
+			where = "in archive " + printable(d.Archive) + " "
+		}
+		fmt.Fprintf(std.out, "  %sat byte %d, %d long: %s\n", where, d.Offset, d.Length, printable(d.Error))
 		for _, path := range d.Paths {
 			fmt.Fprintf(std.out, "    hits %s\n", printable(path))
 		}
 		if more := d.Entries - int64(len(d.Paths)); more > 0 {
 			fmt.Fprintf(std.out, "    and %d more\n", more)
 		}
+	}
+	for _, id := range row.Hurts {
+		fmt.Fprintf(std.out, "  also read from there, so that it counts for nothing until it is verified itself: %s\n", id)
 	}
 }
 

@@ -61,7 +61,8 @@ func (c *Catalog) WithParts(parts *archive.Cache) *Catalog {
 	return &with
 }
 
-// Found gives what was found when snapshots of a volume were last read back from the store. An error says that it cannot be known which of
+// Found gives what was found when snapshots of a volume were last read back from the store. What was found in an archive of which the snapshot
+// is gone is among that, under the id of that one. An error says that it cannot be known which of
 // them are damaged.
 type Found func(host, volume string) (map[snapshot.ID]snapshot.Proof, error)
 
@@ -79,13 +80,19 @@ func (c *Catalog) Host() string { return c.host }
 type Snapshot struct {
 	snapshot.Manifest
 	Pinned bool
-	Proof  snapshot.Proof   // what was found when it was last read back
+	Proof  snapshot.Proof   // what was found when it, or what it leans on, was last read back
 	Drills []snapshot.Trial // the times that it was tried out, oldest first
+
+	// Spoiled tells that an archive that it is read from is known to be damaged somewhere. It may be sound itself.
+	Spoiled bool
 }
 
 // Good tells whether the snapshot counts, for retention and as "latest": its manifest says so, it is not known to be damaged, and did not
 // fail when it was last tried out.
 func (s Snapshot) Good() bool { return s.Proof.Damaged == "" && !s.DrillFailed() && s.Manifest.Good() }
+
+// MayBeLeantOn tells whether a new snapshot may lean on what this one is read from.
+func (s Snapshot) MayBeLeantOn() bool { return s.Good() && !s.Spoiled }
 
 // Unreadable is a manifest that is there and cannot be read or believed.
 type Unreadable struct {

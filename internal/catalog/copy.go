@@ -68,7 +68,7 @@ func (c *Catalog) shared(ctx context.Context, m snapshot.Manifest) (map[snapshot
 	shared := map[snapshot.Archive]bool{}
 	for _, s := range l.Snapshots {
 		for _, a := range s.Archives {
-			if size, there := sizes[a.ID]; there && size == a.Size && s.Proof.Damaged == "" {
+			if size, there := sizes[a.ID]; there && size == a.Size && s.Proof.Damaged == "" && !s.Spoiled {
 				shared[a] = true
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"iter"
 	"slices"
@@ -163,7 +164,23 @@ func (c *Catalog) mark(l *Listing) {
 		l.Unknown = append(l.Unknown, err)
 	}
 	for i := range l.Snapshots {
-		l.Snapshots[i].Proof = found[l.Snapshots[i].ID]
+		s := &l.Snapshots[i]
+		s.Proof = found[s.ID]
+		for _, a := range s.Archives {
+			s.consider(a.ID, found[a.ID])
+		}
+	}
+}
+
+// consider marks a snapshot by what was found in an archive that it is read from. What was found in the snapshot itself since then counts
+// more: the damage need not lie in what is read of the archive.
+func (s *Snapshot) consider(archive snapshot.ID, p snapshot.Proof) {
+	if !p.Spoils(archive) {
+		return
+	}
+	s.Spoiled = true
+	if archive != s.ID && s.Proof.Damaged == "" && p.At.After(s.Proof.At) {
+		s.Proof.Damaged = fmt.Sprintf("archive %s, which it is read from: %s", archive, p.Damaged)
 	}
 }
 

@@ -152,6 +152,9 @@ func (d *Daemon) tellVerified(o verify.Outcome) {
 	paths, hits, why := o.Why()
 	switch o.Verdict {
 	case verify.Damaged:
+		if len(o.Hurts) > 0 {
+			facts = append(facts, "hurts", o.Hurts) // too
+		}
 		d.Log.Error("a stored snapshot is DAMAGED", append(facts, "err", why, "hits", hits, "first", paths[:min(len(paths), mostTold)],
 			"hint", "it no longer counts: retention relies on older ones, and a backup now makes a new one; look at that target's disk or server; "+
 				"\"backupd verify\" with its id looks again and shows what it hits, \"backupd restore --keep-going\" gives back all else")...)

@@ -35,7 +35,7 @@ func (v Verifier) Round(ctx context.Context, began time.Time, giveWay func(), te
 		if err := listing.Err(); err != nil {
 			errs = append(errs, fmt.Errorf("target %s: %w", t.Name, err))
 		} else {
-			there[t.Name] = refs(listing.Snapshots)
+			there[t.Name] = stored(listing.Snapshots)
 		}
 		if err := v.each(ctx, t, Choose(listing.Snapshots, began), giveWay, tell); err != nil {
 			return err
@@ -67,7 +67,18 @@ func refs(all []catalog.Snapshot) map[snapshot.Ref]bool {
 	return found
 }
 
-// forget forgets what was found in snapshots that are gone. One that has come since the listing was made would only be read again.
+// stored gives the snapshots, and those of which there is still an archive, since others are read from it.
+func stored(all []catalog.Snapshot) map[snapshot.Ref]bool {
+	found := refs(all)
+	for _, s := range all {
+		for _, a := range s.Archives {
+			found[snapshot.Ref{Host: s.Host, Volume: s.Volume, ID: a.ID}] = true
+		}
+	}
+	return found
+}
+
+// forget forgets what was found in snapshots that are gone with all of their archives. One that has come since the listing was made would only be read again.
 func (v Verifier) forget(there map[string]map[snapshot.Ref]bool) error {
 	hosts := map[string]string{} // of targets
 	for _, t := range v.Targets {
@@ -87,7 +98,7 @@ func Choose(all []catalog.Snapshot, began time.Time) (chosen []catalog.Snapshot)
 	among := refs(newest)
 	var budget int64
 	for _, s := range newest {
-		budget += s.StoredBytes()
+		budget += s.ReadBytes()
 	}
 	var others []catalog.Snapshot
 	for _, s := range all {
@@ -96,7 +107,7 @@ func Choose(all []catalog.Snapshot, began time.Time) (chosen []catalog.Snapshot)
 		case s.Proof.At.Before(began):
 			others = append(others, s)
 		default:
-			budget -= s.StoredBytes()
+			budget -= s.ReadBytes()
 		}
 	}
 	slices.SortStableFunc(others, func(a, b catalog.Snapshot) int { return waitsSince(a).Compare(waitsSince(b)) })
@@ -109,7 +120,7 @@ func Choose(all []catalog.Snapshot, began time.Time) (chosen []catalog.Snapshot)
 		if budget <= 0 {
 			break
 		}
-		budget -= s.StoredBytes()
+		budget -= s.ReadBytes()
 		chosen = append(chosen, s)
 	}
 	return chosen

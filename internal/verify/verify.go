@@ -5,9 +5,11 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/backupd/backupd/internal/archive"
@@ -51,6 +53,9 @@ type Result struct {
 	Locked  error // why it was not decrypted, so that only the bytes that are stored were checked
 	Err     error // what is wrong besides damages, or why it could not be looked at
 
+	Spoiled []snapshot.ID // archives of other snapshots that damage lies in
+	Hurts   []snapshot.ID // the others that are read from an archive that damage lies in: they count for nothing until they prove to be sound themselves
+
 	Aside      error // what was remembered of the volume could not be read, and where it is now
 	Unrecorded error // why the verdict could not be remembered
 }
@@ -80,8 +85,52 @@ func (v Verifier) Snapshot(ctx context.Context, t backup.Target, s catalog.Snaps
 			return r
 		}
 	}
-	r.Aside, r.Unrecorded = v.Ledger.Prove(t.Name, s.Ref(), r.proof(began))
+	proof := r.proof(began)
+	proof.In = r.damaged(s.Manifest)
+	r.Aside, r.Unrecorded = v.Ledger.Prove(t.Name, s.Ref(), proof)
+	if r.Verdict == Damaged {
+		r.Unrecorded = errors.Join(r.Unrecorded, v.spread(ctx, t, s.Manifest, &r, proof))
+	}
 	return r
+}
+
+// spread has it remembered, too, which archives of other snapshots are damaged, and finds out which snapshots that hurts.
+func (v Verifier) spread(ctx context.Context, t backup.Target, m snapshot.Manifest, r *Result, proof snapshot.Proof) error {
+	var errs []error
+	for _, id := range proof.In {
+		if id == m.ID {
+			continue
+		}
+		r.Spoiled = append(r.Spoiled, id)
+		_, err := v.Ledger.Prove(t.Name, snapshot.Ref{Host: m.Host, Volume: m.Volume, ID: id}, proof)
+		errs = append(errs, err)
+	}
+	l, err := t.Catalog.List(ctx, catalog.Query{Host: m.Host, Volumes: []string{m.Volume}})
+	for _, other := range l.Snapshots {
+		if other.ID != m.ID && slices.ContainsFunc(proof.In, other.Needs) {
+			r.Hurts = append(r.Hurts, other.ID)
+		}
+	}
+	return errors.Join(append(errs, err)...)
+}
+
+// damaged gives the archives of a manifest that damage lies in.
+func (r Result) damaged(m snapshot.Manifest) (ids []snapshot.ID) {
+	in := map[snapshot.ID]bool{}
+	for _, d := range r.Damages {
+		in[cmp.Or(snapshot.ID(d.Archive), m.Index().ID)] = true
+	}
+	if lean, ok := errors.AsType[*archive.LeanError](r.Err); ok {
+		in[snapshot.ID(lean.Name)] = true
+	} else if errors.Is(r.Err, archive.ErrDamaged) && len(r.Damages) == 0 {
+		in[m.Index().ID] = true
+	}
+	for _, a := range m.Archives { // whatever else an archive calls what it leans on
+		if in[a.ID] {
+			ids = append(ids, a.ID)
+		}
+	}
+	return ids
 }
 
 func (v Verifier) read(ctx context.Context, from *catalog.Catalog, s catalog.Snapshot, progress func(done, expected int64)) (r Result) {

@@ -295,3 +295,77 @@ func TestWhatIsChosen(t *testing.T) {
 		})
 	}
 }
+
+// leaning stores a snapshot, one that leans on its archive, and one for which nothing had changed since: package archive's golden ones.
+func (w *world) leaning() (base, next, unchanged catalog.Snapshot) {
+	w.t.Helper()
+	base, next, unchanged = taken("app", 0, 0), taken("app", 1, 0), taken("app", 2, 0)
+	base.ID = "20261101T030000Z-00000001" // as the golden archive has it
+	for golden, s := range map[string]*catalog.Snapshot{"leaning-base": &base, "leaning": &next} {
+		data, err := os.ReadFile(filepath.Join("..", "archive", "testdata", golden+".tar.zst"))
+		w.must(err)
+		r, err := archive.Open(w.t.Context(), func(_ context.Context, off, n int64) (io.ReadCloser, error) {
+			return io.NopCloser(io.NewSectionReader(bytes.NewReader(data), off, n)), nil
+		}, int64(len(data)), archive.ReaderOptions{})
+		w.must(err)
+		s.Archives = []snapshot.Archive{{ID: s.ID, Size: int64(len(data)), Plain: r.Contents().Tar, Directory: r.Contents().Directory}}
+		r.Close()
+		w.must(w.target().Catalog.PutArchive(w.t.Context(), s.Ref(), snapshot.ArchiveKind, bytes.NewReader(data)))
+	}
+	next.Archives = append(next.Archives, base.Archives[0])
+	unchanged.Archives = next.Archives
+	for _, s := range []catalog.Snapshot{base, next, unchanged} {
+		w.must(w.target().Catalog.Commit(w.t.Context(), s.Manifest))
+	}
+	return base, next, unchanged
+}
+
+func TestDamageOfABaseCountsForAllThatLeanOnIt(t *testing.T) {
+	for name, gone := range map[string]bool{"whose snapshot is there": false, "whose snapshot is gone": true} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			base, next, unchanged := w.leaning()
+			all := []catalog.Snapshot{base, next, unchanged}
+			if gone {
+				w.must(w.target().Catalog.Remove(t.Context(), base.Ref()))
+				all = all[1:]
+			}
+			for _, s := range all {
+				if r := w.verify(s); r.Verdict != verify.Sound || !w.listed(s).MayBeLeantOn() {
+					t.Fatalf("snapshot %s: %+v", s.ID, r)
+				}
+			}
+			w.now = day(11)
+			w.disk.spoil[base.Ref().Key(snapshot.ArchiveKind)] = 400
+			r := w.verify(next)
+			if r.Verdict != verify.Damaged || len(r.Damages) == 0 || r.Damages[0].Archive != string(base.ID) {
+				t.Fatalf("%+v", r)
+			}
+			if len(r.Spoiled) != 1 || r.Spoiled[0] != base.ID || len(r.Hurts) != len(all)-1 {
+				t.Errorf("spoiled are %v, which hurts %v", r.Spoiled, r.Hurts)
+			}
+			w.round(day(2)) // nothing of what is known is forgotten, as long as the archive is there
+			for _, s := range all {
+				if got := w.listed(s); got.Good() || got.MayBeLeantOn() || got.Proof.Damaged == "" {
+					t.Errorf("snapshot %s is listed as %+v", s.ID, got.Proof)
+				}
+			}
+
+			// What is read of it may be sound all the same; but nothing leans on it any more.
+			w.now = day(12)
+			clear(w.disk.spoil)
+			if r := w.verify(unchanged); r.Verdict != verify.Sound || !w.listed(unchanged).Good() || w.listed(unchanged).MayBeLeantOn() {
+				t.Errorf("%+v, listed as %+v", r, w.listed(unchanged))
+			}
+		})
+	}
+}
+
+func TestABaseThatCannotBeOpenedIsDamageOfTheBase(t *testing.T) {
+	w := newWorld(t)
+	base, next, _ := w.leaning()
+	w.must(w.disk.Delete(t.Context(), base.Ref().Key(snapshot.ArchiveKind)))
+	if r := w.verify(next); r.Verdict != verify.Damaged || len(r.Spoiled) != 1 || r.Spoiled[0] != base.ID || len(r.Hurts) != 2 {
+		t.Errorf("%+v", r)
+	}
+}
