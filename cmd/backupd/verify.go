@@ -5,12 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/backupd/backupd/internal/backup"
 	"github.com/backupd/backupd/internal/catalog"
 	"github.com/backupd/backupd/internal/snapshot"
 	"github.com/backupd/backupd/internal/verify"
@@ -98,41 +100,52 @@ snapshots could be read and are sound.`,
 	return c
 }
 
-// toVerify gives the named snapshots, or the newest good one of each volume and target, or all of them. What could be listed is given
-// also when there is an error.
-func (a *app) toVerify(ctx context.Context, names, volumes []string, all bool) ([]stored, error) {
-	there, unlisted := a.snapshots(ctx, volumes)
-	switch {
-	case len(names) > 0:
-		return named(there, names, unlisted)
-	case all:
-		return there, unlisted
-	}
-	var chosen []stored
-	for _, t := range a.targets {
-		var here []catalog.Snapshot
-		for _, s := range there {
-			if s.target.Name == t.Name {
-				here = append(here, s.Snapshot)
-			}
-		}
-		for _, s := range verify.Newest(here) {
-			chosen = append(chosen, stored{s, t})
-		}
-	}
-	slices.SortStableFunc(chosen, func(x, y stored) int {
-		return cmp.Or(strings.Compare(x.Host, y.Host), strings.Compare(x.Volume, y.Volume))
-	})
-	return chosen, unlisted
+// toRead is a copy of a snapshot that is yet to be looked up: there may be more of them than fit into memory whole.
+type toRead struct {
+	snapshot.Ref
+	from backup.Target
 }
 
-func named(there []stored, names []string, unlisted error) (chosen []stored, err error) {
-	for _, name := range names {
-		found, err := match(there, name, unlisted)
-		if err != nil {
-			return nil, err
+// toVerify gives the named snapshots, or the newest good one of each volume and target, or all of them: by host, volume and time. What could be
+// listed is given also when there is an error.
+func (a *app) toVerify(ctx context.Context, names, volumes []string, all bool) (chosen []toRead, err error) {
+	if len(names) > 0 {
+		return a.named(ctx, names, volumes)
+	}
+	var errs []error
+	for _, t := range a.targets {
+		for l, err := range t.Catalog.Each(ctx, a.scope.query(volumes, "")) {
+			if !all {
+				l.Snapshots = verify.Newest(l.Snapshots)
+			}
+			for _, s := range l.Snapshots {
+				chosen = append(chosen, toRead{s.Ref(), t})
+			}
+			if err := errors.Join(err, l.Err()); err != nil {
+				errs = append(errs, fmt.Errorf("target %s: %w", t.Name, err))
+			}
 		}
-		chosen = append(chosen, found...)
+	}
+	if len(chosen) == 0 && len(errs) == 0 {
+		return nil, a.known(ctx)
+	}
+	slices.SortStableFunc(chosen, func(x, y toRead) int {
+		return cmp.Or(strings.Compare(x.Host, y.Host), strings.Compare(x.Volume, y.Volume), strings.Compare(string(x.ID), string(y.ID)))
+	})
+	return chosen, errors.Join(errs...)
+}
+
+func (a *app) named(ctx context.Context, names, volumes []string) (chosen []toRead, unlisted error) {
+	for _, name := range names {
+		there, err := a.stored(ctx, a.scope.query(volumes, strings.TrimSpace(name)))
+		found, failed := match(there, name, err)
+		if failed != nil {
+			return nil, failed
+		}
+		for _, s := range found {
+			chosen = append(chosen, toRead{s.Ref(), s.target})
+		}
+		unlisted = errors.Join(unlisted, err)
 	}
 	return chosen, unlisted
 }
@@ -142,25 +155,37 @@ func (a *app) verifier() verify.Verifier {
 }
 
 // verify reads one snapshot back from one target.
-func (a *app) verify(ctx context.Context, s stored) verifyRow {
+func (a *app) verify(ctx context.Context, of toRead) verifyRow {
 	bars := newBars(a.std.err)
 	defer bars.done()
 	began := a.now()
-	r := a.verifier().Snapshot(ctx, s.target, s.Snapshot, func(done, expected int64) { bars.update(s.Volume, done, expected) })
+	s, r := a.readBack(ctx, of, bars)
 	row := verifyRow{
-		ID: string(s.ID), Volume: s.Volume, Host: s.Host, Target: s.target.Name, Bytes: r.Bytes, Damages: []damageRow{}, Hurts: append([]snapshot.ID{}, r.Hurts...), Seconds: a.now().Sub(began).Seconds(),
+		ID: string(of.ID), Volume: of.Volume, Host: of.Host, Target: of.from.Name, Bytes: r.Bytes, Damages: []damageRow{},
+		Hurts: append([]snapshot.ID{}, r.Hurts...), Seconds: a.now().Sub(began).Seconds(),
 		Sound: r.Verdict == verify.Sound, Unread: r.Verdict == verify.Unread, Gone: r.Verdict == verify.Gone, Locked: text(r.Locked), Error: text(r.Err),
 	}
 	for _, d := range r.Damages {
 		row.Damages = append(row.Damages, damageRow{Archive: cmp.Or(d.Archive, string(s.Index().ID)), Offset: d.Offset, Length: d.Length, Error: text(d.Err), Entries: d.Entries, Paths: d.Paths})
 	}
 	if r.Aside != nil {
-		a.log.Error("what was known of damage is lost", "volume", s.Volume, "err", r.Aside)
+		a.log.Error("what was known of damage is lost", "volume", of.Volume, "err", r.Aside)
 	}
 	if r.Unrecorded != nil {
-		a.log.Error("what was found cannot be remembered, so that retention does not know it", "snapshot", s.ID, "target", s.target.Name, "err", r.Unrecorded)
+		a.log.Error("what was found cannot be remembered, so that retention does not know it", "snapshot", of.ID, "target", of.from.Name, "err", r.Unrecorded)
 	}
 	return row
+}
+
+func (a *app) readBack(ctx context.Context, of toRead, bars *bars) (catalog.Snapshot, verify.Result) {
+	s, err := of.from.Catalog.Snapshot(ctx, of.Ref)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return s, verify.Result{Verdict: verify.Gone}
+	case err != nil:
+		return s, verify.Result{Verdict: verify.Unread, Err: err}
+	}
+	return s, a.verifier().Snapshot(ctx, of.from, s, func(done, expected int64) { bars.update(s.Volume, done, expected) })
 }
 
 func (a *app) printVerified(row verifyRow) {

@@ -3,7 +3,9 @@ package catalog
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
 	"maps"
 	"slices"
@@ -66,6 +68,20 @@ func (c *Catalog) Each(ctx context.Context, q Query) iter.Seq2[Listing, error] {
 			c.cache.sweep(q.Host, volumes)
 		}
 	}
+}
+
+// Snapshot gives one, or an error that is fs.ErrNotExist when there is none.
+func (c *Catalog) Snapshot(ctx context.Context, ref snapshot.Ref) (Snapshot, error) {
+	l, err := c.List(ctx, Query{Host: ref.Host, Volumes: []string{ref.Volume}, ID: string(ref.ID)})
+	for _, s := range l.Snapshots {
+		if s.Ref() == ref {
+			return s, nil
+		}
+	}
+	if err := errors.Join(err, l.Err()); err != nil {
+		return Snapshot{}, err
+	}
+	return Snapshot{}, fmt.Errorf("look for snapshot %s: %w", ref.ID, fs.ErrNotExist)
 }
 
 // Hosts names all hosts that have snapshots in the store, for which all keys in it are listed.

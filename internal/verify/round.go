@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 	"time"
@@ -27,55 +28,61 @@ func (v Verifier) Round(ctx context.Context, began time.Time, giveWay func(), te
 	var errs []error
 	there := map[string]map[snapshot.Ref]bool{} // by target, of those that could be listed whole
 	for _, t := range v.Targets {
-		listing, err := t.Catalog.All(ctx)
+		all, refs, err := candidates(ctx, t)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("target %s: %w", t.Name, err))
-			continue
-		}
-		if err := listing.Err(); err != nil {
-			errs = append(errs, fmt.Errorf("target %s: %w", t.Name, err))
 		} else {
-			there[t.Name] = stored(listing.Snapshots)
+			there[t.Name] = refs
 		}
-		if err := v.each(ctx, t, Choose(listing.Snapshots, began), giveWay, tell); err != nil {
-			return err
+		failed, ended := v.each(ctx, t, Choose(all, began), giveWay, tell)
+		if ended != nil {
+			return ended
 		}
+		errs = append(errs, failed)
 	}
 	return errors.Join(append(errs, v.forget(there))...)
 }
 
-func (v Verifier) each(ctx context.Context, t backup.Target, chosen []catalog.Snapshot, giveWay func(), tell func(Outcome)) error {
-	for _, s := range chosen {
+// candidates lists a target, as far as it can be, and tells also of which other snapshots there is still an archive, since some are read from it.
+func candidates(ctx context.Context, t backup.Target) (all []Candidate, there map[snapshot.Ref]bool, err error) {
+	there = map[snapshot.Ref]bool{}
+	var errs []error
+	for l, err := range t.Catalog.Each(ctx, catalog.Query{}) {
+		all = append(all, Candidates(l.Snapshots)...)
+		for _, s := range l.Snapshots {
+			there[s.Ref()] = true
+			for _, a := range s.Archives {
+				there[snapshot.Ref{Host: s.Host, Volume: s.Volume, ID: a.ID}] = true
+			}
+		}
+		errs = append(errs, err, l.Err())
+	}
+	return all, there, errors.Join(errs...)
+}
+
+// each reads what was chosen. What could not be looked up has failed; the round ends with ctx.
+func (v Verifier) each(ctx context.Context, t backup.Target, chosen []Candidate, giveWay func(), tell func(Outcome)) (failed, ended error) {
+	var errs []error
+	for _, c := range chosen {
 		giveWay()
 		if ctx.Err() != nil {
-			return context.Cause(ctx)
+			return nil, context.Cause(ctx)
+		}
+		s, err := t.Catalog.Snapshot(ctx, c.Ref)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it was removed since it was listed
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("target %s: %w", t.Name, err))
+			continue
 		}
 		r := v.Snapshot(ctx, t, s, func(int64, int64) { giveWay() })
 		if ctx.Err() != nil && r.Verdict == Unread {
-			return context.Cause(ctx)
+			return nil, context.Cause(ctx)
 		}
 		tell(Outcome{Target: t.Name, Snapshot: s, Result: r})
 	}
-	return nil
-}
-
-func refs(all []catalog.Snapshot) map[snapshot.Ref]bool {
-	found := make(map[snapshot.Ref]bool, len(all))
-	for _, s := range all {
-		found[s.Ref()] = true
-	}
-	return found
-}
-
-// stored gives the snapshots, and those of which there is still an archive, since others are read from it.
-func stored(all []catalog.Snapshot) map[snapshot.Ref]bool {
-	found := refs(all)
-	for _, s := range all {
-		for _, a := range s.Archives {
-			found[snapshot.Ref{Host: s.Host, Volume: s.Volume, ID: a.ID}] = true
-		}
-	}
-	return found
+	return errors.Join(errs...), nil
 }
 
 // forget forgets what was found in snapshots that are gone with all of their archives. One that has come since the listing was made would only be read again.
@@ -90,47 +97,67 @@ func (v Verifier) forget(there map[string]map[snapshot.Ref]bool) error {
 	})
 }
 
+// Candidate is of a snapshot what a round has to know before it reads it: there may be more of them than fit into memory whole.
+type Candidate struct {
+	Ref    snapshot.Ref
+	Waits  time.Time // since when it was not read back
+	Read   time.Time // when it last was
+	Bytes  int64     // to be read
+	Newest bool      // it is among what is relied on
+}
+
+// Candidates are the snapshots of a volume, those that are relied on (Newest) first.
+func Candidates(volume []catalog.Snapshot) (all []Candidate) {
+	newest := map[snapshot.Ref]bool{}
+	for _, s := range Newest(volume) {
+		all = append(all, candidate(s, true))
+		newest[s.Ref()] = true
+	}
+	for _, s := range volume {
+		if !newest[s.Ref()] {
+			all = append(all, candidate(s, false))
+		}
+	}
+	return all
+}
+
+func candidate(s catalog.Snapshot, newest bool) Candidate {
+	waits := s.Taken
+	if s.Proof.At.After(waits) {
+		waits = s.Proof.At
+	}
+	return Candidate{Ref: s.Ref(), Waits: waits, Read: s.Proof.At, Bytes: s.ReadBytes(), Newest: newest}
+}
+
 // Choose gives what a round reads of a target's snapshots, less what it has read since it began: the newest good one of each volume
 // (Newest), and then those that have waited longest, until these are as many bytes again. So all come by in the end, and what a round
 // costs is bounded by what one backup of everything takes: twice that, and one snapshot more.
-func Choose(all []catalog.Snapshot, began time.Time) (chosen []catalog.Snapshot) {
-	newest := Newest(all)
-	among := refs(newest)
+func Choose(all []Candidate, began time.Time) (chosen []Candidate) {
 	var budget int64
-	for _, s := range newest {
-		budget += s.ReadBytes()
-	}
-	var others []catalog.Snapshot
-	for _, s := range all {
+	var others []Candidate
+	for _, c := range all {
+		unread := c.Read.Before(began)
 		switch {
-		case among[s.Ref()]:
-		case s.Proof.At.Before(began):
-			others = append(others, s)
+		case c.Newest:
+			budget += c.Bytes
+			if unread {
+				chosen = append(chosen, c)
+			}
+		case unread:
+			others = append(others, c)
 		default:
-			budget -= s.ReadBytes()
+			budget -= c.Bytes
 		}
 	}
-	slices.SortStableFunc(others, func(a, b catalog.Snapshot) int { return waitsSince(a).Compare(waitsSince(b)) })
-	for _, s := range newest {
-		if s.Proof.At.Before(began) {
-			chosen = append(chosen, s)
-		}
-	}
-	for _, s := range others {
+	slices.SortStableFunc(others, func(a, b Candidate) int { return a.Waits.Compare(b.Waits) })
+	for _, c := range others {
 		if budget <= 0 {
 			break
 		}
-		budget -= s.ReadBytes()
-		chosen = append(chosen, s)
+		budget -= c.Bytes
+		chosen = append(chosen, c)
 	}
 	return chosen
-}
-
-func waitsSince(s catalog.Snapshot) time.Time {
-	if s.Proof.At.After(s.Taken) {
-		return s.Proof.At
-	}
-	return s.Taken
 }
 
 // Newest gives the newest good snapshot of each volume, sorted by host and volume. Where that was found damaged the next one comes with it, and so

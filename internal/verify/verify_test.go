@@ -286,8 +286,12 @@ func TestWhatIsChosen(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			var got []string
-			for _, s := range verify.Choose(test.all, day(20)) {
-				got = append(got, fmt.Sprintf("%s/%d", s.Volume, s.Taken.Sub(day0)/(24*time.Hour)))
+			days := map[snapshot.ID]time.Duration{}
+			for _, s := range test.all {
+				days[s.ID] = s.Taken.Sub(day0) / (24 * time.Hour)
+			}
+			for _, s := range verify.Choose(verify.Candidates(test.all), day(20)) {
+				got = append(got, fmt.Sprintf("%s/%d", s.Ref.Volume, days[s.Ref.ID]))
 			}
 			if diff := cmp.Diff(test.want, strings.Join(got, " ")); diff != "" {
 				t.Error(diff)
