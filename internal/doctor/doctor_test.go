@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -167,7 +170,21 @@ type lister struct {
 	err     error
 }
 
-func (l lister) All(context.Context) (catalog.Listing, error) { return l.listing, l.err }
+// Each gives volume by volume what is listed, and then the error.
+func (l lister) Each(context.Context, catalog.Query) iter.Seq2[catalog.Listing, error] {
+	return func(yield func(catalog.Listing, error) bool) {
+		volumes := map[string][]catalog.Snapshot{}
+		for _, s := range l.listing.Snapshots {
+			volumes[s.Volume] = append(volumes[s.Volume], s)
+		}
+		for _, name := range slices.Sorted(maps.Keys(volumes)) {
+			if !yield(catalog.Listing{Snapshots: volumes[name]}, nil) {
+				return
+			}
+		}
+		yield(catalog.Listing{Unreadable: l.listing.Unreadable, Unknown: l.listing.Unknown}, l.err)
+	}
+}
 
 func TestCovered(t *testing.T) {
 	bad := taken("db", time.Hour)

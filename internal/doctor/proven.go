@@ -43,10 +43,11 @@ type trials struct{ proof, last snapshot.Trial }
 func (d Drills) tried(ctx context.Context) (tried map[string]trials, all bool) {
 	tried, all = map[string]trials{}, true
 	for _, target := range d.From {
-		l, err := target.All(ctx)
-		all = all && err == nil
-		for _, s := range l.Snapshots {
-			tried[s.Volume] = tried[s.Volume].with(s)
+		for l, err := range target.Each(ctx, catalog.Query{}) {
+			all = all && err == nil
+			for _, s := range l.Snapshots {
+				tried[s.Volume] = tried[s.Volume].with(s)
+			}
 		}
 	}
 	return tried, all

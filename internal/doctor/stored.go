@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"iter"
 	"time"
 
 	"github.com/backupd/backupd/internal/catalog"
@@ -9,16 +10,42 @@ import (
 	"github.com/backupd/backupd/internal/plan"
 	"github.com/backupd/backupd/internal/retention"
 	"github.com/backupd/backupd/internal/schedule"
+	"github.com/backupd/backupd/internal/snapshot"
 )
 
-// Lister lists what is stored for a host.
+// Lister lists what is stored for a host, volume by volume: there may be more than fits into memory.
 type Lister interface {
-	All(ctx context.Context) (catalog.Listing, error)
+	Each(ctx context.Context, q catalog.Query) iter.Seq2[catalog.Listing, error]
+}
+
+// tally is what there is to know of all snapshots on a target.
+type tally struct {
+	snapshots int
+	newest    snapshot.Manifest
+	strange   snapshot.Manifest // one that somebody else has made
+	last      int64             // bytes that the last ones of all volumes are made of
 }
 
 // stored looks at the snapshots on a target: whether manifests can be read, whose they are, what is damaged, and by which clock they were
 // taken.
-func stored(r *Report, l catalog.Listing, owner string, now time.Time) {
+func stored(ctx context.Context, r *Report, at Place, now time.Time) (t tally, err error) {
+	for l, err := range at.Lister.Each(ctx, catalog.Query{}) {
+		if err != nil {
+			return t, err
+		}
+		harmed(r, l)
+		t.add(l.Snapshots, at.Owner)
+	}
+	stranger(r, t.strange)
+	ahead(r, t.newest, now)
+	if t.snapshots > 0 {
+		r.OK("snapshots: %d, the newest taken %s", t.snapshots, t.newest.Taken.Local().Format("2006-01-02 15:04"))
+	}
+	return t, nil
+}
+
+// harmed tells of what cannot be read of a volume.
+func harmed(r *Report, l catalog.Listing) {
 	for _, u := range l.Unreadable {
 		r.Fail("put that manifest back from another target, or remove it by hand: until then retention removes nothing of the volume",
 			"volume %q: %v", u.Ref.Volume, u.Err)
@@ -26,34 +53,42 @@ func stored(r *Report, l catalog.Listing, owner string, now time.Time) {
 	for _, err := range l.Unknown {
 		r.Warn("", "%v", err)
 	}
-	stranger(r, l.Snapshots, owner)
-	var newest catalog.Snapshot
 	for _, s := range l.Snapshots {
 		if why := s.Proof.Damaged; why != "" {
 			r.Fail("look at that disk or server; \"backupd verify "+string(s.ID)+"\" reads it again; \"backupd backup\" makes a new one; \"backupd rm\" gives this one up",
 				"volume %q: snapshot %s is DAMAGED: %s", s.Volume, s.ID, why)
 		}
-		if s.Taken.After(newest.Taken) {
-			newest = s
-		}
-	}
-	ahead(r, newest, now)
-	if len(l.Snapshots) > 0 {
-		r.OK("snapshots: %d, the newest taken %s", len(l.Snapshots), newest.Taken.Local().Format("2006-01-02 15:04"))
 	}
 }
 
-func stranger(r *Report, all []catalog.Snapshot, owner string) {
-	for _, s := range all {
-		if s.Owner != owner {
-			r.Fail("give each host a BACKUPD_HOST of its own; or, if this host has lost its state directory, write \""+s.Owner+"\" to the file \"owner\" in it",
-				"snapshots here were made by another backupd under the host name %q, such as %s of volume %q: retention removes nothing", s.Host, s.ID, s.Volume)
-			return
+// add counts the snapshots of a volume.
+func (t *tally) add(volume []catalog.Snapshot, owner string) {
+	var last catalog.Snapshot
+	for _, s := range volume {
+		t.snapshots++
+		if s.Taken.After(last.Taken) {
+			last = s
 		}
+		if s.Owner != owner && t.strange.ID == "" {
+			t.strange = s.Manifest
+		}
+	}
+	if len(volume) > 0 {
+		t.last += last.ReadBytes() // the next may be a full one
+	}
+	if last.Taken.After(t.newest.Taken) {
+		t.newest = last.Manifest
 	}
 }
 
-func ahead(r *Report, newest catalog.Snapshot, now time.Time) {
+func stranger(r *Report, m snapshot.Manifest) {
+	if m.ID != "" {
+		r.Fail("give each host a BACKUPD_HOST of its own; or, if this host has lost its state directory, write \""+m.Owner+"\" to the file \"owner\" in it",
+			"snapshots here were made by another backupd under the host name %q, such as %s of volume %q: retention removes nothing", m.Host, m.ID, m.Volume)
+	}
+}
+
+func ahead(r *Report, newest snapshot.Manifest, now time.Time) {
 	if by := newest.Taken.Sub(now); by > retention.Skew {
 		r.Warn("set the clock by NTP (timedatectl set-ntp true); snapshots from the future stay and count for nothing until their time has come",
 			"snapshot %s of volume %q was taken %s in the future: this machine's clock is wrong, or was", newest.ID, newest.Volume, days(by))
@@ -70,12 +105,13 @@ func Covered(f Finder, from map[string]Lister) Check {
 		good := map[string]bool{}
 		where := "on any target"
 		for _, target := range from {
-			l, err := target.All(ctx)
-			if err != nil {
-				where = "on any target that can be listed"
-			}
-			for _, s := range l.Snapshots {
-				good[s.Volume] = good[s.Volume] || s.Good()
+			for l, err := range target.Each(ctx, catalog.Query{}) {
+				if err != nil {
+					where = "on any target that can be listed"
+				}
+				for _, s := range l.Snapshots {
+					good[s.Volume] = good[s.Volume] || s.Good()
+				}
 			}
 		}
 		uncovered(r, volumes, good, where)

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/backupd/backupd/internal/catalog"
 	"github.com/backupd/backupd/internal/retention"
 	"github.com/backupd/backupd/internal/snapshot"
 	"github.com/backupd/backupd/internal/targets"
@@ -42,14 +41,13 @@ func Target(at Place, now func() time.Time) Check {
 		if !p.look(ctx) {
 			return
 		}
-		l, err := at.Lister.All(ctx)
+		t, err := stored(ctx, r, at, now())
 		if err != nil {
 			r.Fail(mendTarget(err), "what is stored cannot be listed: %v", err)
 			return
 		}
-		stored(r, l, at.Owner, now())
 		if at.Free != nil {
-			space(r, at, l.Snapshots)
+			space(r, at, t.last)
 		}
 	}}
 }
@@ -209,21 +207,11 @@ func (p *prober) abandon(ctx context.Context) {
 }
 
 // space looks whether there is room for two more backups like the last ones.
-func space(r *Report, at Place, all []catalog.Snapshot) {
+func space(r *Report, at Place, needed int64) {
 	free, err := at.Free()
 	if err != nil {
 		r.Fail(mend(err), "its free space cannot be asked for: %v", err)
 		return
-	}
-	last := map[string]catalog.Snapshot{} // by volume
-	for _, s := range all {
-		if s.Taken.After(last[s.Volume].Taken) {
-			last[s.Volume] = s
-		}
-	}
-	var needed int64
-	for _, s := range last {
-		needed += s.ReadBytes() // it may be a full one
 	}
 	if free < 2*needed {
 		r.Warn("make room on that disk, or keep less (BACKUPD_RETENTION)", "%s has %s free, and the last backups took %s", at.Folder, size(free), size(needed))
