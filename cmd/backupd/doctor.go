@@ -111,7 +111,7 @@ func (a *app) checks(ctx context.Context) []doctor.Check {
 	checks = append(checks, a.targetChecks()...)
 	return append(checks,
 		doctor.Keys(a.cfg.Recipients, a.keys, known.Keys, a.provenHere),
-		doctor.Verified(a.cfg.Verify.Spec, known.Verify, a.host, time.Local, a.now()))
+		doctor.Verified(a.cfg.Verify.Spec, known.Verify, known.ByHand, a.host, time.Local, a.now()))
 }
 
 func engineCheck(src source, err error) doctor.Check {

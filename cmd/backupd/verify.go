@@ -14,6 +14,7 @@ import (
 
 	"github.com/backupd/backupd/internal/backup"
 	"github.com/backupd/backupd/internal/catalog"
+	"github.com/backupd/backupd/internal/ledger"
 	"github.com/backupd/backupd/internal/snapshot"
 	"github.com/backupd/backupd/internal/verify"
 )
@@ -77,7 +78,7 @@ snapshots could be read and are sound.`,
 			if len(chosen) == 0 && unlisted == nil {
 				unlisted = a.noSnapshots(volumes)
 			}
-			rows := []verifyRow{}
+			rows, began := []verifyRow{}, a.now()
 			for _, s := range chosen {
 				row := a.verify(ctx, s)
 				rows = append(rows, row)
@@ -90,7 +91,11 @@ snapshots could be read and are sound.`,
 					return err
 				}
 			}
-			return unsound(rows, unlisted)
+			failure := unsound(rows, unlisted)
+			if len(args) == 0 && len(volumes) == 0 && a.scope == (scope{}) && everythingRead(rows, unlisted) {
+				failure = errors.Join(failure, a.verifiedByHand(began))
+			}
+			return failure
 		}),
 	}
 	c.Flags().BoolVar(&all, "all", false, "every snapshot, and not only the newest good ones")
@@ -238,6 +243,18 @@ func (r verifyRow) pace() string {
 		words += fmt.Sprintf(", %s/s", size(int64(float64(r.Bytes)/r.Seconds)))
 	}
 	return words
+}
+
+func everythingRead(rows []verifyRow, unlisted error) bool {
+	return len(rows) > 0 && unlisted == nil && !slices.ContainsFunc(rows, func(r verifyRow) bool { return r.Unread })
+}
+
+// verifiedByHand has it remembered that what is stored was read back.
+func (a *app) verifiedByHand(at time.Time) error {
+	return a.ledger.Update(func(s *ledger.State) error {
+		s.ByHand = at.UTC()
+		return nil
+	})
 }
 
 // unsound is the error of what was found, and of what could not be looked at because it could not even be listed.

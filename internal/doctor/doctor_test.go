@@ -204,8 +204,10 @@ func TestVerified(t *testing.T) {
 	}
 	day := 24 * time.Hour
 	check := func(spec schedule.Spec, r ledger.Round) doctor.Check {
-		return doctor.Verified(spec, r, "web1", time.UTC, now)
+		return doctor.Verified(spec, r, time.Time{}, "web1", time.UTC, now)
 	}
+	byHand := doctor.Verified(weekly, ledger.Round{Since: now.Add(-99 * day), Ended: now.Add(-15 * day)}, now.Add(-2*day), "web1", time.UTC, now)
+	want(t, byHand, "ok what is stored was last verified, by hand, 2 days ago")
 	want(t, check(schedule.Spec{}, ledger.Round{}), "note BACKUPD_VERIFY is off")
 	want(t, check(weekly, ledger.Round{}), "note the daemon has not run yet")
 	want(t, check(weekly, ledger.Round{Since: now.Add(-99 * day), Ended: now.Add(-13 * day)}), "ok the last round ended 13 days ago")

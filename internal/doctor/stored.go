@@ -131,14 +131,17 @@ func uncovered(r *Report, volumes []plan.Volume, good map[string]bool, where str
 	}
 }
 
-// Verified looks whether what is stored is read back as often as it is meant to be.
-func Verified(spec schedule.Spec, known ledger.Round, host string, zone *time.Location, now time.Time) Check {
+// Verified looks whether what is stored is read back as often as it is meant to be, by rounds or by hand.
+func Verified(spec schedule.Spec, known ledger.Round, byHand time.Time, host string, zone *time.Location, now time.Time) Check {
 	return Check{Name: "verifying", Look: func(_ context.Context, r *Report) {
 		if spec.String() == "" {
 			r.Note("BACKUPD_VERIFY is off: only \"backupd verify\" finds out whether what is stored still opens")
 			return
 		}
 		last, word := known.Ended, "the last round ended"
+		if byHand.After(last) {
+			last, word = byHand, "what is stored was last verified, by hand,"
+		}
 		if last.IsZero() {
 			last, word = known.Since, "no round has come to its end since the daemon first ran,"
 		}

@@ -23,6 +23,7 @@ var errDamaged = errors.New("no ledger that can be read")
 type State struct {
 	Volumes map[string]Volume // by name
 	Verify  Round
+	ByHand  time.Time // when the newest snapshots of all volumes were last read back because somebody asked for it
 	Keys    Keys
 }
 
@@ -213,7 +214,7 @@ func clip(text string, most int) string {
 }
 
 func (s State) clone() State {
-	c := State{Volumes: make(map[string]Volume, len(s.Volumes)), Verify: s.Verify, Keys: s.Keys}
+	c := State{Volumes: make(map[string]Volume, len(s.Volumes)), Verify: s.Verify, ByHand: s.ByHand, Keys: s.Keys}
 	for name, v := range s.Volumes {
 		if v.Labels != nil {
 			labels := make(map[string]map[string]string, len(v.Labels))
@@ -233,11 +234,12 @@ type file struct {
 	Version int               `json:"version"`
 	Volumes map[string]Volume `json:"volumes"`
 	Verify  Round             `json:"verify,omitzero"`
+	ByHand  time.Time         `json:"verified_by_hand,omitzero"`
 	Keys    Keys              `json:"keys,omitzero"`
 }
 
 func (s State) encode() ([]byte, error) {
-	f := file{Version: version, Volumes: make(map[string]Volume, len(s.Volumes)), Verify: s.Verify, Keys: s.Keys}
+	f := file{Version: version, Volumes: make(map[string]Volume, len(s.Volumes)), Verify: s.Verify, ByHand: s.ByHand, Keys: s.Keys}
 	for name, v := range s.Volumes {
 		f.Volumes[snapshot.Escape(name)] = v
 	}
@@ -266,7 +268,7 @@ func decode(data []byte) (State, error) {
 	if f.Verify.Goes < 0 {
 		return State{}, fmt.Errorf("%w: %d goes at a round", errDamaged, f.Verify.Goes)
 	}
-	s := State{Volumes: make(map[string]Volume, len(f.Volumes)), Verify: f.Verify, Keys: f.Keys}
+	s := State{Volumes: make(map[string]Volume, len(f.Volumes)), Verify: f.Verify, ByHand: f.ByHand, Keys: f.Keys}
 	for escaped, v := range f.Volumes {
 		name, err := snapshot.Unescape(escaped)
 		if err != nil || v.Failures < 0 || v.Drills.Goes < 0 {

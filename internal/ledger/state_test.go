@@ -189,9 +189,9 @@ func TestWhatOpensIsAProofForTheRecipientsOfNow(t *testing.T) {
 }
 
 func TestARoundOutlivesTheFile(t *testing.T) {
-	s := State{Verify: Round{Since: day(1), Began: day(2), Ended: day(3), Last: day(4), Goes: 2}}
-	if got := reread(t, s).Verify; got != s.Verify {
-		t.Errorf("read again as %+v, was %+v", got, s.Verify)
+	s := State{Verify: Round{Since: day(1), Began: day(2), Ended: day(3), Last: day(4), Goes: 2}, ByHand: day(5)}
+	if got := reread(t, s); got.Verify != s.Verify || got.ByHand != s.ByHand {
+		t.Errorf("read again as %+v, was %+v", got, s)
 	}
 	if _, err := decode([]byte(`{"version": 1, "verify": {"goes": -1}}`)); err == nil {
 		t.Error("less than no goes were read")
