@@ -56,7 +56,7 @@ type Spool struct {
 	Limit int64 // bytes, of one job
 }
 
-// Runner runs jobs. All fields are needed but the last four.
+// Runner runs jobs. All fields are needed but those from Bases on.
 type Runner struct {
 	Identity Identity
 	Keeper   Keeper
@@ -73,6 +73,7 @@ type Runner struct {
 	Entropy io.Reader
 	Log     *slog.Logger
 
+	Bases      Bases                                     // what runs may lean on; nil for nothing
 	Starts     Starts                                    // asked how containers are started; nil for not to
 	AnyTarget  bool                                      // a run that stored on one target is good
 	AllowEmpty bool                                      // do not suspect a volume that has become empty

@@ -47,7 +47,7 @@ func (one *reading) describe() {
 
 // conclude commits the snapshot whose archive has arrived on a target, and applies retention there.
 func (r *Runner) conclude(ctx context.Context, s *sink) Outcome {
-	o := Outcome{Target: s.target.Name, Err: s.err}
+	o := Outcome{Target: s.target.Name, Err: s.missing()}
 	if s.reading.unread() {
 		return o
 	}
@@ -105,6 +105,14 @@ func (r *Runner) manifest(one *reading, sum folder.Summary) (snapshot.Manifest, 
 	if err != nil {
 		return snapshot.Manifest{}, err
 	}
+	archives, err := one.archives(sum)
+	if err != nil {
+		return snapshot.Manifest{}, err
+	}
+	contents := r.contents(sum)
+	if one.unchanged {
+		contents = one.on.Contents // what was not read was not looked into
+	}
 	m := snapshot.Manifest{
 		Format:   snapshot.Format,
 		ID:       ref.ID,
@@ -114,8 +122,8 @@ func (r *Runner) manifest(one *reading, sum folder.Summary) (snapshot.Manifest, 
 		Taken:    one.taken.UTC(),
 		Program:  r.Identity.Program,
 		Quiesce:  one.volume.Quiesce.Value.String(),
-		Archives: []snapshot.Archive{one.archive(sum.Summary)},
-		Contents: r.contents(sum),
+		Archives: archives,
+		Contents: contents,
 		Restore:  facts,
 	}
 	r.judge(&m, one.history)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/backupd/backupd/internal/access"
 	"github.com/backupd/backupd/internal/archive"
+	"github.com/backupd/backupd/internal/catalog"
 	"github.com/backupd/backupd/internal/plan"
 	"github.com/backupd/backupd/internal/quiesce"
 	"github.com/backupd/backupd/internal/seal"
@@ -34,6 +35,10 @@ type reading struct {
 	result  *Result
 	runs    map[string]*snapshot.Run // how containers were started, by id
 
+	base      *Base             // that the archive may lean on; nil for none
+	on        snapshot.Manifest // a good snapshot that is read from just that
+	unchanged bool              // and this one is, too
+
 	clones string        // folder where the volume's files can be cloned, or ""
 	ahead  int64         // see archive.Options
 	taking access.Taking // nil until it has been taken
@@ -52,13 +57,13 @@ func (r *Runner) prepare(ctx context.Context, v plan.Volume, result *Result, job
 		if !known {
 			return nil, fmt.Errorf("volume %q is to go to target %q, which is not among the targets of this host", v.Name, name)
 		}
-		history, err := ask(ctx, target, v.Name)
+		listing, err := ask(ctx, target, v.Name)
 		if err != nil {
 			result.Targets = append(result.Targets, Outcome{Target: name, Err: err})
 			continue
 		}
-		one.history = recent(one.history, history)
-		one.sinks = append(one.sinks, &sink{target: target, reading: one})
+		one.history = recent(one.history, goods(listing))
+		one.sinks = append(one.sinks, &sink{target: target, reading: one, there: listing.Snapshots})
 	}
 	if len(one.sinks) == 0 {
 		return nil, errors.New("no target can take the snapshot")
@@ -67,6 +72,7 @@ func (r *Runner) prepare(ctx context.Context, v plan.Volume, result *Result, job
 	if err := r.open(ctx, one, r.Spool.Limit/int64(jobSize)); err != nil {
 		return nil, err
 	}
+	r.lean(ctx, one)
 	return one, nil
 }
 
@@ -95,18 +101,14 @@ func refusal(v plan.Volume) error {
 	return fmt.Errorf("volume %q is not backed up until this is mended: %s", v.Name, strings.Join(problems, "; "))
 }
 
-// ask finds out whether a target can take part, and gives the newest good snapshots that it has, newest first.
-func ask(ctx context.Context, t Target, volume string) ([]snapshot.Manifest, error) {
+// ask finds out whether a target can take part, and gives what it has of the volume.
+func ask(ctx context.Context, t Target, volume string) (catalog.Listing, error) {
 	if t.Check != nil {
 		if err := t.Check(ctx); err != nil {
-			return nil, err
+			return catalog.Listing{}, err
 		}
 	}
-	listing, err := t.Catalog.Volume(ctx, volume)
-	if err != nil {
-		return nil, err
-	}
-	return goods(listing), nil
+	return t.Catalog.Volume(ctx, volume)
 }
 
 // take takes what a volume holds right now, and needs its folder no more. Taking ends with ctx; the uploads, which it leaves running, with
@@ -138,7 +140,7 @@ func (r *Runner) complete(ctx context.Context, one *reading) error {
 	if err != nil {
 		return one.settle(ctx, err)
 	}
-	one.stream.End(nil)
+	one.ended(summary)
 	if len(summary.Mounts) > 0 {
 		r.Log.Warn("what is mounted inside the volume is not in its backup", "volume", one.volume.Name, "paths", summary.Mounts)
 	}
@@ -168,6 +170,9 @@ func (r *Runner) archiveOptions(one *reading) archive.Options {
 	o.Exclude, o.Clones, o.Ahead = one.volume.Exclude.Value, one.clones, one.ahead
 	if one.volume.Quiesce.Value == quiesce.None {
 		o.Clock, o.Prove = r.Now, true // what is not held may be proven not to have moved
+	}
+	if one.base != nil {
+		o.Base = one.base.Base
 	}
 	if r.Progress != nil {
 		var expected int64
@@ -205,6 +210,10 @@ func (r *Runner) close(one *reading) {
 	one.uploads.Wait()
 	if one.taking != nil {
 		one.taking.Close()
+	}
+	if one.base != nil {
+		r.closeBase(one, *one.base)
+		one.base = nil
 	}
 	r.empty(one)
 	r.shut(one)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/backupd/backupd/internal/catalog"
 	"github.com/backupd/backupd/internal/snapshot"
 	"github.com/backupd/backupd/internal/spool"
 )
@@ -13,7 +14,8 @@ import (
 type sink struct {
 	target  Target
 	reading *reading
-	err     error // why the archive does not lie there; read once it has arrived
+	there   []catalog.Snapshot // of the volume, when the run began, oldest first
+	err     error              // why the archive does not lie there; read once it has arrived
 	outcome Outcome
 
 	giveUp context.CancelCauseFunc // ends its upload

@@ -83,7 +83,7 @@ type Snapshot struct {
 	Proof  snapshot.Proof   // what was found when it, or what it leans on, was last read back
 	Drills []snapshot.Trial // the times that it was tried out, oldest first
 
-	// Spoiled tells that an archive that it is read from is known to be damaged somewhere. It may be sound itself.
+	// Spoiled tells that an archive that it is read from is not there, or is known to be damaged somewhere. In that case it may be sound itself.
 	Spoiled bool
 }
 

@@ -131,6 +131,7 @@ func put(places []place, ref snapshot.Ref, asked bool, object Loose) []place {
 
 // volume lists what is asked for of one volume.
 func (c *Catalog) volume(ctx context.Context, places []place) (l Listing) {
+	there := archivesIn(places)
 	places = slices.DeleteFunc(places, func(p place) bool {
 		loose := !p.has(snapshot.ManifestKind)
 		if loose && p.asked {
@@ -144,7 +145,9 @@ func (c *Catalog) volume(ctx context.Context, places []place) (l Listing) {
 		switch err := failed[i]; {
 		case !p.asked:
 		case err == nil:
-			l.Snapshots = append(l.Snapshots, Snapshot{Manifest: manifests[i], Pinned: p.has(snapshot.PinKind), Drills: p.drills()})
+			s := Snapshot{Manifest: manifests[i], Pinned: p.has(snapshot.PinKind), Drills: p.drills()}
+			s.Spoiled = slices.ContainsFunc(s.Archives, func(a snapshot.Archive) bool { return !there[a.ID] })
+			l.Snapshots = append(l.Snapshots, s)
 		case errors.Is(err, fs.ErrNotExist): // removed since it was listed
 		default:
 			l.Unreadable = append(l.Unreadable, Unreadable{Ref: p.ref, Err: err})
@@ -152,6 +155,15 @@ func (c *Catalog) volume(ctx context.Context, places []place) (l Listing) {
 	}
 	c.mark(&l)
 	return l
+}
+
+// archivesIn gives the archives of a volume that are there.
+func archivesIn(places []place) map[snapshot.ID]bool {
+	there := map[snapshot.ID]bool{}
+	for _, p := range places {
+		there[p.ref.ID] = slices.ContainsFunc(p.objects, func(o Loose) bool { return o.Kind.IsArchive() })
+	}
+	return there
 }
 
 // mark puts into the listing of a volume what was found before.
