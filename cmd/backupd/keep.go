@@ -22,8 +22,10 @@ SNAPSHOT is an id, or the beginning of one that is unique.`,
 		Example:           `  backupd pin 20261123T030000Z-5f0c2a9e`,
 		Args:              someArgs(1, "a snapshot"),
 		ValidArgsFunction: complete(std, snapshotIDs, 0),
-		RunE: eachSnapshot(std, "pinned", func(ctx context.Context, s stored) error {
-			return s.target.Catalog.Pin(ctx, s.Ref())
+		RunE: withApp(std, func(ctx context.Context, a *app, args []string) error {
+			return a.eachSnapshot(ctx, args, "pinned", func(ctx context.Context, s stored) error {
+				return s.target.Catalog.Pin(ctx, s.Ref())
+			})
 		}),
 	}
 }
@@ -38,37 +40,48 @@ then remove them: "backupd prune --dry-run" tells.`,
 		Example:           `  backupd unpin 20261123T030000Z-5f0c2a9e`,
 		Args:              someArgs(1, "a snapshot"),
 		ValidArgsFunction: complete(std, snapshotIDs, 0),
-		RunE: eachSnapshot(std, "unpinned", func(ctx context.Context, s stored) error {
-			return s.target.Catalog.Unpin(ctx, s.Ref())
+		RunE: withApp(std, func(ctx context.Context, a *app, args []string) error {
+			return a.eachSnapshot(ctx, args, "unpinned", func(ctx context.Context, s stored) error {
+				return s.target.Catalog.Unpin(ctx, s.Ref())
+			})
 		}),
 	}
 }
 
 func newRemove(std streams) *cobra.Command {
-	return &cobra.Command{
+	var from string
+	c := &cobra.Command{
 		Use:     "rm SNAPSHOT...",
 		GroupID: "tidy",
 		Short:   "Remove snapshots by hand, from every target",
-		Long: `Remove snapshots by hand, from every target that has them. A pinned snapshot is
-refused.
+		Long: `Remove snapshots by hand, from every target that has them, or from one: a copy
+that is damaged there comes back by "backupd sync", from a target that has it sound.
+A pinned snapshot is refused.
 
 This is the one command that removes what retention would keep, the last good
 snapshot too. Later snapshots that lean on it stay whole: what they need of its
 archive stays with them.`,
-		Example:           `  backupd rm 20261123T030000Z-5f0c2a9e`,
+		Example: `  backupd rm 20261123T030000Z-5f0c2a9e
+  backupd rm --from offsite 20261123T030000Z-5f0c2a9e`,
 		Args:              someArgs(1, "a snapshot"),
 		ValidArgsFunction: complete(std, snapshotIDs, 0),
-		RunE: eachSnapshot(std, "removed", func(ctx context.Context, s stored) error {
-			if s.Pinned {
-				return fmt.Errorf("snapshot %s is pinned: unpin it first", s.ID)
+		RunE: withApp(std, func(ctx context.Context, a *app, args []string) error {
+			if err := a.only(from); err != nil {
+				return err
 			}
-			return removeStored(ctx, std, s)
+			return a.eachSnapshot(ctx, args, "removed", a.remove)
 		}),
 	}
+	c.Flags().StringVar(&from, "from", "", "only from this target")
+	completeFlag(c, std, "from", targetNames)
+	return c
 }
 
-// removeStored removes a snapshot from a target, and says for whom its archive stays.
-func removeStored(ctx context.Context, std streams, s stored) error {
+// remove removes a snapshot from a target, says for whom its archive stays, and has it forgotten what was found in it.
+func (a *app) remove(ctx context.Context, s stored) error {
+	if s.Pinned {
+		return fmt.Errorf("snapshot %s is pinned: unpin it first", s.ID)
+	}
 	l, err := s.target.Catalog.Volume(ctx, s.Volume)
 	if err == nil {
 		err = s.target.Catalog.Remove(ctx, s.Ref())
@@ -77,41 +90,40 @@ func removeStored(ctx context.Context, std streams, s stored) error {
 		return err
 	}
 	if needed := l.Leaning(s.ID); len(needed) > 0 && s.StoredBytes() > 0 {
-		fmt.Fprintf(std.out, "archive %s on %s %s\n", s.ID, s.target.Name, stayRow{s.ID, needed})
+		fmt.Fprintf(a.std.out, "archive %s on %s %s\n", s.ID, s.target.Name, stayRow{s.ID, needed})
+	}
+	if err := a.verifier().Forget(ctx, s.target, s.Volume); err != nil {
+		a.log.Warn("what was found in a snapshot that is gone is remembered for now", "snapshot", s.ID, "target", s.target.Name, "err", err)
 	}
 	return nil
 }
 
 // eachSnapshot does something to each named snapshot on every target that has it, under the lock of its volume. All are looked up
 // before anything is done.
-func eachSnapshot(std streams, done string, do func(ctx context.Context, s stored) error) func(*cobra.Command, []string) error {
-	return withApp(std, func(ctx context.Context, a *app, args []string) error {
-		var chosen [][]stored
-		for _, arg := range args {
-			found, err := a.find(ctx, arg)
-			if err != nil {
-				return err
-			}
-			chosen = append(chosen, found)
+func (a *app) eachSnapshot(ctx context.Context, names []string, done string, do func(ctx context.Context, s stored) error) error {
+	var chosen [][]stored
+	for _, name := range names {
+		found, err := a.find(ctx, name)
+		if err != nil {
+			return err
 		}
-		var errs []error
-		for _, copies := range chosen {
-			errs = append(errs, a.underLock(ctx, func() error {
-				return a.eachCopy(ctx, std, copies, done, do)
-			}, copies[0].Volume))
-		}
-		return errors.Join(errs...)
-	})
+		chosen = append(chosen, found)
+	}
+	var errs []error
+	for _, copies := range chosen {
+		errs = append(errs, a.underLock(ctx, func() error { return a.eachCopy(ctx, copies, done, do) }, copies[0].Volume))
+	}
+	return errors.Join(errs...)
 }
 
-func (a *app) eachCopy(ctx context.Context, std streams, copies []stored, done string, do func(ctx context.Context, s stored) error) error {
+func (a *app) eachCopy(ctx context.Context, copies []stored, done string, do func(ctx context.Context, s stored) error) error {
 	var errs []error
 	for _, s := range copies {
 		if err := do(ctx, s); err != nil {
 			errs = append(errs, fmt.Errorf("target %s: %w", s.target.Name, err))
 			continue
 		}
-		fmt.Fprintf(std.out, "%s %s of volume %s on %s\n", done, s.ID, printable(s.Volume), s.target.Name)
+		fmt.Fprintf(a.std.out, "%s %s of volume %s on %s\n", done, s.ID, printable(s.Volume), s.target.Name)
 	}
 	return errors.Join(errs...)
 }

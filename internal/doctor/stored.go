@@ -55,7 +55,7 @@ func harmed(r *Report, l catalog.Listing) {
 	}
 	for _, s := range l.Snapshots {
 		if why := s.Proof.Damaged; why != "" {
-			r.Fail("look at that disk or server; \"backupd verify "+string(s.ID)+"\" reads it again; \"backupd backup\" makes a new one; \"backupd rm\" gives this one up",
+			r.Fail("look at that disk or server; \"backupd verify "+string(s.ID)+"\" reads it again; \"backupd backup\" makes a new one; \"backupd rm --from\" this target, and then \"backupd sync\", takes it from another one",
 				"volume %q: snapshot %s is DAMAGED: %s", s.Volume, s.ID, why)
 		}
 	}

@@ -28,7 +28,7 @@ func (v Verifier) Round(ctx context.Context, began time.Time, giveWay func(), te
 	var errs []error
 	there := map[string]map[snapshot.Ref]bool{} // by target, of those that could be listed whole
 	for _, t := range v.Targets {
-		all, refs, err := candidates(ctx, t)
+		all, refs, err := candidates(ctx, t, catalog.Query{})
 		if err != nil {
 			errs = append(errs, fmt.Errorf("target %s: %w", t.Name, err))
 		} else {
@@ -44,10 +44,10 @@ func (v Verifier) Round(ctx context.Context, began time.Time, giveWay func(), te
 }
 
 // candidates lists a target, as far as it can be, and tells also of which other snapshots there is still an archive, since some are read from it.
-func candidates(ctx context.Context, t backup.Target) (all []Candidate, there map[snapshot.Ref]bool, err error) {
+func candidates(ctx context.Context, t backup.Target, q catalog.Query) (all []Candidate, there map[snapshot.Ref]bool, err error) {
 	there = map[snapshot.Ref]bool{}
 	var errs []error
-	for l, err := range t.Catalog.Each(ctx, catalog.Query{}) {
+	for l, err := range t.Catalog.Each(ctx, q) {
 		all = append(all, Candidates(l.Snapshots)...)
 		for _, s := range l.Snapshots {
 			there[s.Ref()] = true
@@ -94,6 +94,17 @@ func (v Verifier) forget(there map[string]map[snapshot.Ref]bool) error {
 	return v.Ledger.EachProof(func(target string, ref snapshot.Ref, _ snapshot.Proof) bool {
 		host, known := hosts[target]
 		return !known || there[target] != nil && ref.Host == host && !there[target][ref]
+	})
+}
+
+// Forget forgets what was found in what a target has no more of a volume, as the same may come there anew.
+func (v Verifier) Forget(ctx context.Context, t backup.Target, volume string) error {
+	_, there, err := candidates(ctx, t, catalog.Query{Volumes: []string{volume}})
+	if err != nil {
+		return err
+	}
+	return v.Ledger.EachProof(func(target string, ref snapshot.Ref, _ snapshot.Proof) bool {
+		return target == t.Name && ref.Host == t.Catalog.Host() && ref.Volume == volume && !there[ref]
 	})
 }
 
