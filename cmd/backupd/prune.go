@@ -13,6 +13,7 @@ import (
 	"github.com/backupd/backupd/internal/plan"
 	"github.com/backupd/backupd/internal/retention"
 	"github.com/backupd/backupd/internal/snapshot"
+	"github.com/backupd/backupd/internal/targets"
 )
 
 // pruneGroup is what retention says of a volume on a target, in the outputs of prune and plan.
@@ -29,6 +30,7 @@ type verdictRow struct {
 	ID      snapshot.ID `json:"id"`
 	Keep    bool        `json:"keep"`
 	Reasons []string    `json:"reasons"`
+	Kept    string      `json:"kept,omitempty"` // why the target would not let it go; asked for by prune --dry-run alone
 }
 
 // stayRow is an archive that stays for snapshots that are read from it, although its own one goes or is gone.
@@ -63,12 +65,47 @@ func (a *app) pruneGroup(ctx context.Context, t backup.Target, volume string, ke
 	verdicts, err := a.pruner.Verdicts(ctx, t, volume, keep)
 	g.Error = text(err)
 	for _, v := range slices.Backward(verdicts) {
-		g.Verdicts = append(g.Verdicts, verdictRow{v.ID, v.Keep, v.Reasons})
+		g.Verdicts = append(g.Verdicts, verdictRow{ID: v.ID, Keep: v.Keep, Reasons: v.Reasons})
 	}
 	for _, s := range retention.Stays(verdicts) {
 		g.Archives = append(g.Archives, stayRow(s))
 	}
 	return g
+}
+
+// askWhatIsKept has the target say what it would not let go of what retention would remove.
+func (g *pruneGroup) askWhatIsKept(ctx context.Context, t backup.Target) error {
+	var errs []error
+	for i, v := range g.Verdicts {
+		if v.Keep {
+			continue
+		}
+		err := t.Catalog.Kept(ctx, snapshot.Ref{Host: t.Catalog.Host(), Volume: g.Volume, ID: v.ID})
+		if kept := (targets.Kept{}); errors.As(err, &kept) {
+			g.Verdicts[i].Kept = kept.Why
+		} else if err != nil {
+			errs = append(errs, fmt.Errorf("target %s: %w", g.Target, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (v verdictRow) word() string {
+	switch {
+	case v.Keep:
+		return "keep"
+	case v.Kept != "":
+		return "stays"
+	}
+	return "remove"
+}
+
+func (v verdictRow) why() string {
+	why := v.Reasons
+	if v.Kept != "" {
+		why = append(slices.Clone(why), v.Kept)
+	}
+	return strings.Join(why, ", ")
 }
 
 func newPrune(std streams) *cobra.Command {
@@ -85,7 +122,8 @@ The archive of a snapshot that goes stays for as long as later snapshots, which
 lean on it, are read from it, and goes with the last of them.
 
 With --dry-run nothing is removed, and each snapshot is shown with the verdict
-on it and its reasons, and each archive that stays with those that need it.`,
+on it and its reasons, and each archive that stays with those that need it. What
+the target would not let go, because it is locked, stays, and until when is shown.`,
 		Example: `  backupd prune --dry-run
   backupd prune app`,
 		ValidArgsFunction: complete(std, volumeNames, 0),
@@ -122,6 +160,7 @@ func (a *app) pruneDry(ctx context.Context, volumes []plan.Volume, asJSON bool) 
 				continue
 			}
 			g := a.pruneGroup(ctx, t, v.Name, v.Retention.Value)
+			errs = append(errs, g.askWhatIsKept(ctx, t))
 			if g.Error != "" {
 				errs = append(errs, fmt.Errorf("target %s: %s", g.Target, g.Error))
 			}
@@ -136,11 +175,7 @@ func (a *app) pruneDry(ctx context.Context, volumes []plan.Volume, asJSON bool) 
 		fmt.Fprintf(a.std.out, "%s on %s, by %q\n", printable(g.Volume), g.Target, g.Policy)
 		t := newTable(a.std.out, "  VERDICT", "SNAPSHOT", "REASONS")
 		for _, v := range g.Verdicts {
-			verdict := "  remove"
-			if v.Keep {
-				verdict = "  keep"
-			}
-			t.row(verdict, string(v.ID), strings.Join(v.Reasons, ", "))
+			t.row("  "+v.word(), string(v.ID), v.why())
 		}
 		for _, s := range g.Archives {
 			t.row("  archive", string(s.ID), s.String())

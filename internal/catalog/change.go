@@ -164,6 +164,14 @@ func (c *Catalog) extend(ctx context.Context, m snapshot.Manifest) error {
 	return nil
 }
 
+// Kept is an error that is targets.Kept when Remove would be refused by the store, as far as that can say so beforehand.
+func (c *Catalog) Kept(ctx context.Context, ref snapshot.Ref) error {
+	if k, ok := c.store.(targets.Keeper); ok {
+		return k.Kept(ctx, ref.Key(snapshot.ManifestKind))
+	}
+	return nil
+}
+
 // Remove takes a snapshot away: the manifest first, so that it no longer exists whatever happens then; then those of the archives that it
 // was read from which no other manifest names, and only when all could be read.
 func (c *Catalog) Remove(ctx context.Context, ref snapshot.Ref) error {

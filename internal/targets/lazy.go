@@ -107,6 +107,18 @@ func (l *LazyStore) Extend(ctx context.Context, key string) error {
 	return nil
 }
 
+// Kept is described at Keeper. Of a store that cannot say nothing is known to be kept.
+func (l *LazyStore) Kept(ctx context.Context, key string) error {
+	store, err := l.get(ctx)
+	if err != nil {
+		return err
+	}
+	if k, ok := store.(Keeper); ok {
+		return k.Kept(ctx, key)
+	}
+	return nil
+}
+
 // Checker is a Store that can tell, without leaving a trace, whether it could take an object now. Its errors are for people.
 type Checker interface {
 	Check(ctx context.Context) error

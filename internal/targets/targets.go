@@ -54,6 +54,12 @@ type Extender interface {
 	Extend(ctx context.Context, key string) error
 }
 
+// Keeper is a Store that can say beforehand what Delete would not let go.
+type Keeper interface {
+	// Kept is an error that is Kept when the object would stay now, and nil when nothing is known to keep it.
+	Kept(ctx context.Context, key string) error
+}
+
 // Object is what a listing tells of one object.
 type Object struct {
 	Key      string

@@ -26,6 +26,21 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 	return nil
 }
 
+// Kept is described at targets.Keeper.
+func (s *Store) Kept(ctx context.Context, key string) error {
+	if err := targets.CheckKey(key); err != nil {
+		return fmt.Errorf("ask whether it is kept: %w", err)
+	}
+	there, err := s.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &s.at.bucket, Key: s.key(key)})
+	if err == nil {
+		return locked(there, s.now())
+	}
+	if isAbsent(err) {
+		return nil
+	}
+	return s.wrap(opLock, key, err)
+}
+
 func (s *Store) remove(ctx context.Context, key string, there *s3.HeadObjectOutput) error {
 	if err := locked(there, s.now()); err != nil {
 		return err

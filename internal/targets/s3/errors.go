@@ -62,6 +62,7 @@ const (
 	opDelete   operation = "delete"
 	opUploads  operation = "list uploads in"
 	opAbort    operation = "abort upload of"
+	opLock     operation = "look for a lock of"
 	opLocks    operation = "look for object lock in"
 	opExtend   operation = "extend the lock of"
 )

@@ -48,6 +48,12 @@ func TestLockedObjectsAreKept(t *testing.T) {
 			t.Fatal(err)
 		}
 		until := time.Now().AddDate(0, 0, 30).UTC()
+		if err := s.Kept(t.Context(), "key"); !errors.As(err, new(targets.Kept)) || !strings.Contains(err.Error(), until.Format("2006-01-02")) {
+			t.Errorf("kept: %v, want until %s", err, until)
+		}
+		if err := s.Kept(t.Context(), "nothing"); err != nil {
+			t.Errorf("what is not there: %v", err)
+		}
 		err := s.Delete(t.Context(), "key")
 		if !errors.As(err, new(targets.Kept)) || !strings.Contains(err.Error(), "kept: locked until "+until.Format("2006-01-02")) || !strings.Contains(err.Error(), mode) {
 			t.Errorf("delete: %v, want that it is kept until %s", err, until)

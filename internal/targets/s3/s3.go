@@ -149,5 +149,6 @@ var (
 	_ targets.Store     = (*Store)(nil)
 	_ targets.Checker   = (*Store)(nil)
 	_ targets.Abandoner = (*Store)(nil)
+	_ targets.Keeper    = (*Store)(nil)
 	_ targets.Extender  = (*Store)(nil)
 )
