@@ -80,9 +80,23 @@ func (v Verifier) each(ctx context.Context, t backup.Target, chosen []Candidate,
 		if ctx.Err() != nil && r.Verdict == Unread {
 			return nil, context.Cause(ctx)
 		}
+		r.Unrecorded = errors.Join(r.Unrecorded, v.alike(t, c, r))
 		tell(Outcome{Target: t.Name, Snapshot: s, Result: r})
 	}
 	return errors.Join(errs...), nil
+}
+
+// alike has it remembered of those that are read from the very same, too.
+func (v Verifier) alike(t backup.Target, c Candidate, r Result) error {
+	if r.Verdict != Sound && r.Verdict != Damaged {
+		return nil
+	}
+	var errs []error
+	for _, id := range c.Alike {
+		_, err := v.Ledger.Prove(t.Name, snapshot.Ref{Host: c.Ref.Host, Volume: c.Ref.Volume, ID: id}, r.found)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // forget forgets what was found in snapshots that are gone with all of their archives. One that has come since the listing was made would only be read again.
@@ -115,18 +129,31 @@ type Candidate struct {
 	Read   time.Time // when it last was
 	Bytes  int64     // to be read
 	Newest bool      // it is among what is relied on
+
+	Alike []snapshot.ID // others of its volume that are read from the very same: what is found in it is found in them
 }
 
-// Candidates are the snapshots of a volume, those that are relied on (Newest) first.
+// Candidates are the snapshots of a volume, those that are relied on (Newest) first. Of those for which nothing had changed from one to the
+// next there is one.
 func Candidates(volume []catalog.Snapshot) (all []Candidate) {
 	newest := map[snapshot.Ref]bool{}
+	at := map[snapshot.ID]int{} // in all, by the archive with the index
+	add := func(s catalog.Snapshot, newest bool) {
+		index := s.Index().ID
+		if i, there := at[index]; there {
+			all[i].Alike = append(all[i].Alike, s.ID)
+			return
+		}
+		at[index] = len(all)
+		all = append(all, candidate(s, newest))
+	}
 	for _, s := range Newest(volume) {
-		all = append(all, candidate(s, true))
+		add(s, true)
 		newest[s.Ref()] = true
 	}
 	for _, s := range volume {
 		if !newest[s.Ref()] {
-			all = append(all, candidate(s, false))
+			add(s, false)
 		}
 	}
 	return all

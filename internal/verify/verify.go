@@ -56,8 +56,9 @@ type Result struct {
 	Spoiled []snapshot.ID // archives of other snapshots that damage lies in
 	Hurts   []snapshot.ID // the others that are read from an archive that damage lies in: they count for nothing until they prove to be sound themselves
 
-	Aside      error // what was remembered of the volume could not be read, and where it is now
-	Unrecorded error // why the verdict could not be remembered
+	found      snapshot.Proof // what is remembered
+	Aside      error          // what was remembered of the volume could not be read, and where it is now
+	Unrecorded error          // why the verdict could not be remembered
 }
 
 // Snapshot reads back one target's copy of a snapshot, and has it remembered what it is. Progress is called with bytes, often, and may block.
@@ -85,29 +86,29 @@ func (v Verifier) Snapshot(ctx context.Context, t backup.Target, s catalog.Snaps
 			return r
 		}
 	}
-	proof := r.proof(began)
-	proof.In = r.damaged(s.Manifest)
-	r.Aside, r.Unrecorded = v.Ledger.Prove(t.Name, s.Ref(), proof)
+	r.found = r.proof(began)
+	r.found.In = r.damaged(s.Manifest)
+	r.Aside, r.Unrecorded = v.Ledger.Prove(t.Name, s.Ref(), r.found)
 	if r.Verdict == Damaged {
-		r.Unrecorded = errors.Join(r.Unrecorded, v.spread(ctx, t, s.Manifest, &r, proof))
+		r.Unrecorded = errors.Join(r.Unrecorded, v.spread(ctx, t, s.Manifest, &r))
 	}
 	return r
 }
 
 // spread has it remembered, too, which archives of other snapshots are damaged, and finds out which snapshots that hurts.
-func (v Verifier) spread(ctx context.Context, t backup.Target, m snapshot.Manifest, r *Result, proof snapshot.Proof) error {
+func (v Verifier) spread(ctx context.Context, t backup.Target, m snapshot.Manifest, r *Result) error {
 	var errs []error
-	for _, id := range proof.In {
+	for _, id := range r.found.In {
 		if id == m.ID {
 			continue
 		}
 		r.Spoiled = append(r.Spoiled, id)
-		_, err := v.Ledger.Prove(t.Name, snapshot.Ref{Host: m.Host, Volume: m.Volume, ID: id}, proof)
+		_, err := v.Ledger.Prove(t.Name, snapshot.Ref{Host: m.Host, Volume: m.Volume, ID: id}, r.found)
 		errs = append(errs, err)
 	}
 	l, err := t.Catalog.List(ctx, catalog.Query{Host: m.Host, Volumes: []string{m.Volume}})
 	for _, other := range l.Snapshots {
-		if other.ID != m.ID && slices.ContainsFunc(proof.In, other.Needs) {
+		if other.ID != m.ID && slices.ContainsFunc(r.found.In, other.Needs) {
 			r.Hurts = append(r.Hurts, other.ID)
 		}
 	}

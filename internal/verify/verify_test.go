@@ -373,3 +373,22 @@ func TestABaseThatCannotBeOpenedIsDamageOfTheBase(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+func TestARoundReadsWhatSnapshotsHaveInCommonOnce(t *testing.T) {
+	w := newWorld(t)
+	base, next, unchanged := w.leaning()
+	if diff := cmp.Diff([]string{"sound app/2", "sound app/0"}, w.round(day(10))); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for _, s := range []catalog.Snapshot{base, next, unchanged} {
+		if got := w.listed(s).Proof; !got.At.Equal(day(10)) {
+			t.Errorf("snapshot %s: it was last verified at %s", s.ID, got.At)
+		}
+	}
+	w.now = day(11)
+	w.disk.spoil[next.Ref().Key(snapshot.ArchiveKind)] = 40
+	w.round(day(11))
+	if w.listed(next).Good() || w.listed(unchanged).Good() || !w.listed(base).Good() {
+		t.Error("damage counts for others than those that are read from there")
+	}
+}
