@@ -73,6 +73,12 @@ func (l *lineage) wants(t testing.TB) {
 	if diff := cmp.Diff(describe(t, l.dir), describe(t, to)); diff != "" {
 		t.Fatalf("archive %d (-there +restored)\n%s", l.last, diff)
 	}
+	var stream, tar bytes.Buffer
+	must(t, r.WriteWhole(t.Context(), &stream))
+	must(t, r.Tar(t.Context(), &tar))
+	if plain, err := plainOf(t, stream.Bytes()); err != nil || !bytes.Equal(plain, tar.Bytes()) {
+		t.Fatalf("archive %d: as a whole it is a tar of %d bytes, not of %d (%v)", l.last, len(plain), tar.Len(), err)
+	}
 	must(t, os.RemoveAll(to))
 }
 

@@ -24,7 +24,7 @@ func (r *Reader) WriteWhole(ctx context.Context, w io.Writer) error {
 			return fmt.Errorf("read tar: %w", damaged(ended(ctx, err)))
 		}
 		stored := met.stored
-		if len(plain) < met.piece.frame.plain {
+		if len(plain) < met.piece.frame.plain || len(stored) < met.piece.frame.stored { // a part, or one that is opened for several blocks
 			part := block{plain: plain}
 			framer.frame(&part)
 			stored = part.stored
