@@ -101,7 +101,7 @@ type Unreadable struct {
 }
 
 // Loose is an archive, a pin or a drill without a manifest: of a run that is under way, or of one that was cut off. An archive of which the
-// snapshot is gone, and that others lean on, is none.
+// snapshot is gone, and that others lean on, is none; where only some of a volume's snapshots are asked for, that is known of these alone.
 type Loose struct {
 	Ref      snapshot.Ref
 	Kind     snapshot.Kind

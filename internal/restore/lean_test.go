@@ -3,6 +3,7 @@ package restore_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -66,5 +67,25 @@ func TestASnapshotThatLeansOnAnotherIsRestored(t *testing.T) {
 				t.Errorf("%+v (-want +got):\n%s", result.Report, diff)
 			}
 		})
+	}
+}
+
+// What is damaged lies in the archive that is leaned on: what does not is restored.
+func TestWhatDamageOfABaseDoesNotHitIsRestored(t *testing.T) {
+	w := newWorld(t)
+	w.lean(t)
+	base := w.request.Snapshot.Ref()
+	base.ID = w.request.Snapshot.Archives[1].ID
+	w.store.Alter(base.Key(snapshot.ArchiveKind), func(p []byte) []byte { p[400] ^= 1; return p })
+	if _, err := w.runner.ToDir(t.Context(), w.request, filepath.Join(t.TempDir(), "all")); !errors.Is(err, archive.ErrDamaged) {
+		t.Errorf("all was restored: %v", err)
+	}
+	dir := t.TempDir()
+	result, err := w.runner.Salvage(t.Context(), w.request, dir)
+	if !errors.Is(err, archive.ErrDamaged) || result.Report.DamagedTotal == 0 {
+		t.Errorf("%+v, %v", result.Report, err)
+	}
+	if data, err := os.ReadFile(filepath.Join(dir, "a/first")); err != nil || string(data) != "one" {
+		t.Errorf("there is %q (%v)", data, err)
 	}
 }
