@@ -1,8 +1,8 @@
 package archive
 
 import (
+	"bytes"
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"io"
 	"iter"
@@ -63,7 +63,8 @@ func one(s span) iter.Seq2[span, error] {
 
 // fill puts the pieces of ranges on a line, asking for those that are stored side by side in one request.
 func (r *Reader) fill(ctx context.Context, l *line, spans iter.Seq2[span, error]) error {
-	var run []piece
+	var next request
+	var frames recent
 	for want, err := range spans {
 		if err != nil {
 			return err
@@ -72,77 +73,102 @@ func (r *Reader) fill(ctx context.Context, l *line, spans iter.Seq2[span, error]
 			if err != nil {
 				return err
 			}
-			if !follows(run, p) {
-				if err := fetchRun(ctx, l, run); err != nil {
+			known := false
+			if p.hi-p.lo < p.frame.plain {
+				p.opened, known = frames.of(p)
+			}
+			if !next.takes(&p, known) {
+				if err := next.fetch(ctx, l); err != nil {
 					return err
 				}
-				run = run[:0]
 			}
-			run = append(run, p)
+			next.add(p, known)
 		}
 	}
-	return fetchRun(ctx, l, run)
+	return next.fetch(ctx, l)
 }
 
-// follows tells whether a piece can be had with the others in one request.
-func follows(run []piece, p piece) bool {
-	if len(run) == 0 {
-		return true
-	}
-	if len(run) == maxRun {
-		return false
-	}
-	first, last := run[0], run[len(run)-1]
-	next := p.frame.place == last.frame.place || p.frame.place == last.frame.place+int64(last.frame.stored)
-	return p.origin == last.origin && next && p.frame.place+int64(p.frame.stored)-first.frame.place <= rangeSize
+// request is pieces that are put on a line after one request, for frames that lie side by side.
+type request struct {
+	all         []piece
+	known       []bool // of each: whether its frame has been asked for already
+	first, last *piece // copies of those that have not; nil for none
 }
 
-// fetchRun asks for pieces that lie side by side.
-func fetchRun(ctx context.Context, l *line, run []piece) error {
-	if len(run) == 0 {
-		return nil
+// follows tells whether a piece's frame can be had in one request with others, of which these are the first and the last.
+func (p *piece) follows(first, last *piece) bool {
+	return p.origin == last.origin && p.frame.place == last.frame.end() && p.frame.end()-first.frame.place <= rangeSize
+}
+
+func (n *request) takes(p *piece, known bool) bool {
+	return len(n.all) < maxRun && (known || n.first == nil || p.follows(n.first, n.last))
+}
+
+func (n *request) add(p piece, known bool) {
+	n.all, n.known = append(n.all, p), append(n.known, known)
+	if known {
+		return
 	}
-	first, last := run[0].frame, run[len(run)-1].frame
-	n := last.place + int64(last.stored) - first.place
-	from, err := run[0].origin.stream(ctx, first.place, n)
-	if err != nil {
-		return fmt.Errorf("read %d bytes at %d: %w", n, first.place, err)
+	if n.last = &p; n.first == nil {
+		n.first = n.last
 	}
-	defer from.Close() // it was only read from
-	var same []byte    // the frame before, when it is wanted once more
-	for i, p := range run {
+}
+
+// fetch puts the pieces on a line, and begins anew.
+func (n *request) fetch(ctx context.Context, l *line) error {
+	var from io.Reader
+	if n.first != nil {
+		at := n.first.frame.place
+		size := n.last.frame.end() - at
+		r, err := n.first.origin.stream(ctx, at, size)
+		if err != nil {
+			return fmt.Errorf("read %d bytes at %d: %w", size, at, err)
+		}
+		defer r.Close() // it was only read from
+		from = r
+	}
+	for i, p := range n.all {
 		b, err := l.take(ctx)
 		if err != nil {
 			return err
 		}
 		b.piece = p
-		if i > 0 && run[i-1].frame.place == p.frame.place {
-			b.stored = append(b.stored, same...)
-		} else if err := b.fill(from, p.frame.stored); err != nil {
+		if !n.known[i] {
+			err = b.fetch(from)
+		}
+		if err != nil {
 			l.release(b)
 			return err
 		}
-		if i+1 < len(run) && run[i+1].frame.place == p.frame.place {
-			same = append(same[:0], b.stored...)
-		}
 		l.put(b)
+	}
+	*n = request{all: n.all[:0], known: n.known[:0]}
+	return nil
+}
+
+// fetch reads the frame of a block's piece.
+func (b *block) fetch(from io.Reader) error {
+	if err := b.fill(from, b.piece.frame.stored); err != nil {
+		return err
+	}
+	if b.piece.opened != nil {
+		b.piece.opened.stored = bytes.Clone(b.stored)
 	}
 	return nil
 }
 
 // unframe checks a frame and leaves the part of it that is wanted.
 func (p *piece) unframe(r *Reader, b *block) (err error) {
-	if sha256.Sum256(b.stored) != p.frame.digest {
-		return fmt.Errorf("read frame at %d: %w", p.frame.place, errDigest)
+	if p.opened == nil {
+		b.plain, err = r.openFrame(&p.frame, b.stored, b.plain)
+		b.plain = b.plain[:min(p.hi, len(b.plain))][min(p.lo, len(b.plain)):]
+		return err
 	}
-	if b.plain, err = r.decoder.DecodeAll(b.stored, b.plain); err != nil {
-		return fmt.Errorf("decompress frame at %d: %w", p.frame.place, err)
+	plain, err := p.opened.plainOf(r)
+	if err == nil {
+		b.plain = append(b.plain, plain[p.lo:p.hi]...)
 	}
-	if len(b.plain) != p.frame.plain {
-		return fmt.Errorf("decompress frame at %d: %d bytes, not %d", p.frame.place, len(b.plain), p.frame.plain)
-	}
-	b.plain = b.plain[p.lo:p.hi]
-	return nil
+	return err
 }
 
 // Tar writes the snapshot as a plain tar: what it was before it was cut into frames.

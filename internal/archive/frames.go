@@ -19,6 +19,9 @@ type frame struct {
 	digest [sha256.Size]byte
 }
 
+// end is where in the stored archive the next one begins.
+func (f *frame) end() int64 { return f.place + int64(f.stored) }
+
 // framesFrom gives the frames of an archive from the one on that has this plain offset. It lies within the archive's data.
 func (o *origin) framesFrom(ctx context.Context, at int64) iter.Seq2[frame, error] {
 	return func(yield func(frame, error) bool) {

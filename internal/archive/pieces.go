@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"sort"
+	"unsafe"
 )
 
 // piece is a part of the tar that lies in one frame.
@@ -13,6 +14,8 @@ type piece struct {
 	frame  frame
 	lo, hi int   // which part of the frame's plain bytes
 	at     int64 // where in the tar it begins
+
+	opened *opened // its frame, where other pieces may want that, too; else nil
 }
 
 // span is a range of the tar, from lo up to hi.
@@ -59,7 +62,7 @@ func (r *Reader) inFrames(ctx context.Context, s slice, want span, yield func(pi
 		if in.empty() {
 			return true
 		}
-		if !yield(piece{o, f, int(in.lo - f.at), int(in.hi - f.at), in.lo - shift}, nil) {
+		if !yield(piece{origin: o, frame: f, lo: int(in.lo - f.at), hi: int(in.hi - f.at), at: in.lo - shift}, nil) {
 			return false
 		}
 		if in.hi == part.hi+shift {
@@ -79,32 +82,46 @@ type slice struct {
 // slices gives those that a range of the tar touches.
 func (r *Reader) slices(ctx context.Context, want span) iter.Seq2[slice, error] {
 	return func(yield func(slice, error) bool) {
-		all := r.sliceBlocks
-		from := max(sort.Search(len(all), func(i int) bool { return all[i].At > want.lo })-1, 0)
-		to := sort.Search(len(all), func(i int) bool { return all[i].At >= want.hi })
-		i := from
-		for b, got := range r.own.blocks(ctx, all[min(from, to):to]) {
-			if got.err != nil {
-				yield(slice{}, got.err)
-				return
-			}
-			i++
-			end := r.own.directory.Totals.Tar
-			if i < len(all) {
-				end = all[i].At
-			}
-			list, err := r.parseSlices(b, got.records, end)
+		blocks := r.sliceBlocks
+		i := max(sort.Search(len(blocks), func(i int) bool { return blocks[i].At > want.lo })-1, 0)
+		for ; i < len(blocks) && blocks[i].At < want.hi; i++ {
+			all, err := r.loadSlices(ctx, i)
 			if err != nil {
 				yield(slice{}, err)
 				return
 			}
-			for _, s := range list {
-				if !s.in.and(want).empty() && !yield(s, nil) {
+			first := sort.Search(len(all), func(i int) bool { return all[i].in.hi > want.lo })
+			for _, s := range all[first:] {
+				if s.in.lo >= want.hi || !yield(s, nil) {
 					return
 				}
 			}
 		}
 	}
+}
+
+// loadSlices gives the slices of one block.
+func (r *Reader) loadSlices(ctx context.Context, i int) ([]slice, error) {
+	key := cacheKey{r.own.trailer.digest, sliceSection, int64(i)}
+	return through(ctx, r.o.Cache, key, weighSlices, func() ([]slice, error) { return r.fetchSlices(ctx, i) })
+}
+
+func weighSlices(all []slice) int64 { return int64(len(all)) * int64(unsafe.Sizeof(slice{})) }
+
+func (r *Reader) fetchSlices(ctx context.Context, i int) (all []slice, err error) {
+	end := r.own.directory.Totals.Tar
+	if i+1 < len(r.sliceBlocks) {
+		end = r.sliceBlocks[i+1].At
+	}
+	for b, got := range r.own.blocks(ctx, r.sliceBlocks[i:i+1]) {
+		if got.err != nil {
+			return nil, got.err
+		}
+		if all, err = r.parseSlices(b, got.records, end); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
 }
 
 // parseSlices reads the slices of a block, which end at this offset of the tar.

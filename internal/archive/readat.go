@@ -170,7 +170,7 @@ func (r *Reader) ahead(ctx context.Context, p piece, around span) (run []piece) 
 		}
 	}
 	for next, err := range r.pieces(ctx, span{frame.hi, frame.lo + readAhead}.and(around)) {
-		if err != nil || !follows(run, next) || r.o.Cache.has(next.key()) {
+		if err != nil || !next.follows(&run[0], &run[len(run)-1]) || r.o.Cache.has(next.key()) {
 			break
 		}
 		run = append(run, next)
