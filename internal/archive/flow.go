@@ -1,7 +1,6 @@
 package archive
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -78,14 +77,14 @@ func (r *Reader) fill(ctx context.Context, l *line, spans iter.Seq2[span, error]
 				p.opened, known = frames.of(p)
 			}
 			if !next.takes(&p, known) {
-				if err := next.fetch(ctx, l); err != nil {
+				if err := next.fetch(ctx, r, l); err != nil {
 					return err
 				}
 			}
 			next.add(p, known)
 		}
 	}
-	return next.fetch(ctx, l)
+	return next.fetch(ctx, r, l)
 }
 
 // request is pieces that are put on a line after one request, for frames that lie side by side.
@@ -115,28 +114,33 @@ func (n *request) add(p piece, known bool) {
 }
 
 // fetch puts the pieces on a line, and begins anew.
-func (n *request) fetch(ctx context.Context, l *line) error {
+func (n *request) fetch(ctx context.Context, r *Reader, l *line) error {
 	var from io.Reader
 	if n.first != nil {
 		at := n.first.frame.place
 		size := n.last.frame.end() - at
-		r, err := n.first.origin.stream(ctx, at, size)
+		stored, err := n.first.origin.stream(ctx, at, size)
 		if err != nil {
 			return fmt.Errorf("read %d bytes at %d: %w", size, at, err)
 		}
-		defer r.Close() // it was only read from
-		from = r
+		defer stored.Close() // it was only read from
+		from = stored
 	}
 	for i, p := range n.all {
-		b, err := l.take(ctx)
+		take := l.take
+		if n.known[i] {
+			take = l.takeLight
+		}
+		b, err := take(ctx)
 		if err != nil {
 			return err
 		}
 		b.piece = p
-		if !n.known[i] {
-			err = b.fetch(from)
+		if n.known[i] { // or another worker would wait for the one that opens the frame
+			l.putReady(b, func(b *block) { b.plain, b.err = p.part(r) })
+			continue
 		}
-		if err != nil {
+		if err := b.fetch(from); err != nil {
 			l.release(b)
 			return err
 		}
@@ -148,11 +152,13 @@ func (n *request) fetch(ctx context.Context, l *line) error {
 
 // fetch reads the frame of a block's piece.
 func (b *block) fetch(from io.Reader) error {
-	if err := b.fill(from, b.piece.frame.stored); err != nil {
-		return err
+	o := b.piece.opened
+	if o == nil {
+		return b.fill(from, b.piece.frame.stored)
 	}
-	if b.piece.opened != nil {
-		b.piece.opened.stored = bytes.Clone(b.stored)
+	o.stored = make([]byte, b.piece.frame.stored)
+	if _, err := io.ReadFull(from, o.stored); err != nil {
+		return fmt.Errorf("read frame: %w", unexpected(err))
 	}
 	return nil
 }
@@ -164,11 +170,17 @@ func (p *piece) unframe(r *Reader, b *block) (err error) {
 		b.plain = b.plain[:min(p.hi, len(b.plain))][min(p.lo, len(b.plain)):]
 		return err
 	}
-	plain, err := p.opened.plainOf(r)
-	if err == nil {
-		b.plain = append(b.plain, plain[p.lo:p.hi]...)
-	}
+	b.plain, err = p.part(r)
 	return err
+}
+
+// part gives what is wanted of a frame that is shared.
+func (p *piece) part(r *Reader) ([]byte, error) {
+	plain, err := p.opened.plainOf(r)
+	if err != nil {
+		return nil, err
+	}
+	return plain[p.lo:p.hi], nil
 }
 
 // Tar writes the snapshot as a plain tar: what it was before it was cut into frames.

@@ -20,23 +20,47 @@ type block struct {
 	piece  piece             // what of the frame is wanted, when it is read by an index
 	err    error
 	done   chan struct{}
+	home   chan *block // where it waits to be taken
+
+	finish func(*block) // does the work when the block is wanted; nil for one that a worker does
+}
+
+// zero lets zeros stand for so many bytes that are damaged.
+func (b *block) zero(n int) {
+	b.err = nil
+	if b.buffer == nil {
+		b.plain = make([]byte, n)
+		return
+	}
+	b.plain = b.buffer[:n]
+	clear(b.plain)
 }
 
 // line takes blocks from one producer through any number of workers to one consumer, in the producer's order. It has a fixed number of
 // blocks, so the producer waits when it is that far ahead: this is what bounds memory.
 type line struct {
 	free  chan *block
+	light chan *block // without a buffer, for parts of frames that another block opens
 	todo  chan *block
 	order chan *block
 }
+
+// lightBlocks is how many of them there are: enough for the next frames to be opened meanwhile. What they hold are frames that other blocks
+// have opened, so they bound no memory.
+const lightBlocks = 256
 
 // newLine makes a line that keeps so many workers busy: beside the block that each has in hand there is one ready for it, one
 // being filled and one being emptied.
 func newLine(workers int) *line {
 	n := 2*workers + 2
-	l := &line{free: make(chan *block, n), todo: make(chan *block, n), order: make(chan *block, n)}
-	for range n {
-		l.free <- &block{done: make(chan struct{}, 1)}
+	l := &line{
+		free: make(chan *block, n), light: make(chan *block, lightBlocks),
+		todo: make(chan *block, n+lightBlocks), order: make(chan *block, n+lightBlocks),
+	}
+	for _, home := range []chan *block{l.free, l.light} {
+		for range cap(home) {
+			home <- &block{done: make(chan struct{}, 1), home: home}
+		}
 	}
 	return l
 }
@@ -52,12 +76,24 @@ func workersOr(asked int) int {
 
 // take gives the producer an empty block.
 func (l *line) take(ctx context.Context) (*block, error) {
+	b, err := take(ctx, l.free)
+	if err != nil {
+		return nil, err
+	}
+	if b.buffer == nil { // not before it is needed: small volumes use one or two
+		b.buffer = make([]byte, 0, frameSize+1)
+	}
+	b.plain = b.buffer[:0]
+	return b, nil
+}
+
+// takeLight gives the producer a block that has no room for data.
+func (l *line) takeLight(ctx context.Context) (*block, error) { return take(ctx, l.light) }
+
+func take(ctx context.Context, from chan *block) (*block, error) {
 	select {
-	case b := <-l.free:
-		if b.buffer == nil { // not before it is needed: small volumes use one or two
-			b.buffer = make([]byte, 0, frameSize+1)
-		}
-		b.plain, b.stored, b.parts, b.piece, b.err = b.buffer[:0], b.stored[:0], b.parts[:0], piece{}, nil
+	case b := <-from:
+		b.plain, b.stored, b.parts, b.piece, b.err, b.finish = nil, b.stored[:0], b.parts[:0], piece{}, nil, nil
 		return b, nil
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
@@ -68,6 +104,13 @@ func (l *line) take(ctx context.Context) (*block, error) {
 func (l *line) put(b *block) {
 	l.order <- b
 	l.todo <- b
+}
+
+// putReady hands on a block with which there is nothing to do once those before it are done.
+func (l *line) putReady(b *block, finish func(*block)) {
+	b.finish = finish
+	b.done <- struct{}{}
+	l.order <- b
 }
 
 // fail puts an error on the line, so that it is met after what came before it.
@@ -100,8 +143,11 @@ func (l *line) next() (*block, error) {
 		return nil, io.EOF
 	}
 	<-b.done
+	if b.finish != nil {
+		b.finish(b)
+	}
 	return b, nil
 }
 
 // release gives a block back that the consumer is done with.
-func (l *line) release(b *block) { l.free <- b }
+func (l *line) release(b *block) { b.home <- b }

@@ -3,12 +3,13 @@ package archive
 import (
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"sync"
 )
 
-// recentFrames is how many frames a flow holds of which it has wanted a part. The tar of an archive that leans on others goes to and fro between
-// frames of all of these.
-const recentFrames = 12
+// recentBytes is how much of frames a flow holds of which it has wanted a part. The tar of an archive that leans on others goes to and fro between
+// all of these, but in each of them only onwards: one frame of each is enough.
+const recentBytes = 32 << 20
 
 // opened is a frame of which parts are wanted, at several places of the tar perhaps. It is fetched and decompressed once.
 type opened struct {
@@ -45,25 +46,30 @@ func (r *Reader) openFrame(f *frame, stored, dst []byte) ([]byte, error) {
 	return plain, nil
 }
 
-// recent is the frames that parts were wanted of last, the last one first.
-type recent []*opened
+// recent is the last frame of each archive that parts were wanted of, the one wanted last first.
+type recent struct {
+	all  []*opened
+	held int // bytes
+}
 
 // of gives the frame of a piece, and whether it was among them.
 func (r *recent) of(p piece) (o *opened, known bool) {
-	all := *r
-	for i, o := range all {
-		if o.origin == p.origin && o.frame.place == p.frame.place {
-			copy(all[1:i+1], all[:i])
-			all[0] = o
-			return o, true
+	i := slices.IndexFunc(r.all, func(o *opened) bool { return o.origin == p.origin })
+	if i >= 0 {
+		o = r.all[i]
+		r.all = slices.Delete(r.all, i, i+1)
+	}
+	if known = i >= 0 && o.frame.place == p.frame.place; !known {
+		if i >= 0 {
+			r.held -= o.frame.plain
 		}
+		o = &opened{origin: p.origin, frame: p.frame}
+		r.held += o.frame.plain
 	}
-	o = &opened{origin: p.origin, frame: p.frame}
-	if len(all) < recentFrames {
-		all = append(all, nil)
+	r.all = slices.Insert(r.all, 0, o)
+	for last := len(r.all) - 1; r.held > recentBytes; last-- {
+		r.held -= r.all[last].frame.plain
+		r.all = r.all[:last]
 	}
-	copy(all[1:], all)
-	all[0] = o
-	*r = all
-	return o, false
+	return o, known
 }

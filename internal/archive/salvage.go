@@ -37,8 +37,7 @@ func (s *salvage) meet(b *block) {
 		}
 		size = int(h.FrameContentSize) // which was checked before the frame was read
 	}
-	b.err, b.plain = nil, b.buffer[:size]
-	clear(b.plain)
+	b.zero(size)
 	at := s.t.plain.at
 	if s.lost.hi != at {
 		s.lost.lo = at

@@ -121,8 +121,7 @@ func (v *verifier) meet(b *block) {
 			Archive: p.origin.name, Offset: p.frame.place, Length: int64(p.frame.stored), Err: b.err,
 			tar: span{p.at, p.at + int64(p.hi-p.lo)},
 		})
-		b.err, b.plain = nil, b.buffer[:p.hi-p.lo]
-		clear(b.plain)
+		b.zero(p.hi - p.lo)
 	}
 	v.done += int64(p.hi - p.lo)
 	if v.progress != nil {
