@@ -18,6 +18,7 @@ type Wire struct {
 	mu       sync.Mutex
 	listener net.Listener
 	cut      bool
+	broken   int
 	next     []Break
 	speed    Speed
 	all      map[net.Conn]bool
@@ -192,7 +193,17 @@ func (w *Wire) wait(d time.Duration) bool {
 	}
 }
 
+// Broken is how many connections broke on their way, as they were meant to.
+func (w *Wire) Broken() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.broken
+}
+
 func (w *Wire) breaks(how How, client, server *net.TCPConn) {
+	w.mu.Lock()
+	w.broken++
+	w.mu.Unlock()
 	switch how {
 	case Reset:
 		_ = client.SetLinger(0)

@@ -5,89 +5,26 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"net/http"
-	"net/url"
+	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/backupd/backupd/internal/targets/s3/s3test"
 	"github.com/backupd/backupd/internal/targets/targetstest"
+	"github.com/backupd/backupd/internal/testenv"
 )
 
-// blackhole is a way to a server on which some of the first connections, in turn, fall silent: nothing more is taken nor given, and
-// nothing is closed.
-type blackhole struct {
-	behind string
-	holes  atomic.Int32 // connections yet to come that fall silent
-	up     int64        // bytes that such a connection lets through to the server
-	down   int64        // and back
-	fell   atomic.Int32
-	end    chan struct{}
-}
-
-func (b *blackhole) serve(l net.Listener) {
-	for {
-		c, err := l.Accept()
-		if err != nil {
-			return
-		}
-		go b.pass(c.(*net.TCPConn), b.holes.Add(-1) >= 0)
-	}
-}
-
-func (b *blackhole) pass(client *net.TCPConn, hole bool) {
-	defer client.Close()
-	_ = client.SetReadBuffer(64 << 10) // else a part may be under way at once
-	c, err := net.Dial("tcp", b.behind)
-	if err != nil {
-		return
-	}
-	server := c.(*net.TCPConn)
-	defer server.Close()
-	over := make(chan struct{}, 2)
-	copying := func(to, from *net.TCPConn, limit int64) {
-		if hole {
-			if n, _ := io.CopyN(to, from, limit); n == limit {
-				b.fell.Add(1)
-				<-b.end
-			}
-		} else {
-			_, _ = io.Copy(to, from)
-		}
-		over <- struct{}{}
-	}
-	go copying(server, client, b.up)
-	go copying(client, server, b.down)
-	<-over
-}
-
-// behindHoles gives a store whose way to a server has holes.
-func behindHoles(t *testing.T, server *s3test.Server, bucket string, p patience, holes int32, up, down int64) (*Store, *blackhole) {
+// behindHoles gives a store on whose way to a server the first connections, so many of them in turn, fall silent.
+func behindHoles(t *testing.T, server *s3test.Server, bucket string, p patience, holes int, hole testenv.Break) (*Store, *testenv.Wire) {
 	t.Helper()
-	endpoint, err := url.Parse(server.Endpoint)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := &blackhole{behind: endpoint.Host, up: up, down: down, end: make(chan struct{})}
-	b.holes.Store(holes)
-	go b.serve(l)
-	t.Cleanup(func() { l.Close(); close(b.end) })
-	u := server.URL(bucket)
-	query := u.Query()
-	query.Set("endpoint", "http://"+l.Addr().String())
-	u.RawQuery = query.Encode()
-	return openWith(t, u, p), b
+	hole.How = testenv.Silent
+	w := testenv.NewWire(t, strings.TrimPrefix(server.Endpoint, "http://"))
+	w.Becomes(testenv.Speed{}, slices.Repeat([]testenv.Break{hole}, holes)...)
+	return openWith(t, endpoint(server.URL(bucket), "http://"+w.Address), p), w
 }
-
-const forever = 1 << 40
 
 // short is enough for a server on a busy machine, and little for a test.
 func short() patience {
@@ -113,20 +50,22 @@ func TestConnectionsThatFallSilentAreMadeAgain(t *testing.T) {
 		}
 		return err
 	}
+	up := func(after int64) testenv.Break { return testenv.Break{After: after, Up: true} }
+	down := func(after int64) testenv.Break { return testenv.Break{After: after} }
 	for name, c := range map[string]struct {
-		holes    int32
-		up, down int64
-		do       func(*Store) error
+		holes int
+		hole  testenv.Break
+		do    func(*Store) error
 	}{
-		"in the middle of a part":           {1, 3 << 20, forever, put("part", targetstest.Large)},
-		"in the middle of each first part":  {2, 3 << 20, forever, put("parts", targetstest.Large)},
-		"in the middle of a small object":   {1, 100_000, forever, put("small", 4<<20)},
-		"before an answer":                  {1, forever, 0, put("answer", 10)},
-		"at the very beginning":             {2, 0, 0, put("beginning", 10)},
-		"in the middle of what is read":     {1, forever, 5 << 20, get},
-		"again and again":                   {4, forever, 5 << 20, get},
-		"in the middle of an answer's head": {1, forever, 100, get},
-		"in the middle of a listing": {1, forever, 500, func(s *Store) error {
+		"in the middle of a part":           {1, up(3 << 20), put("part", targetstest.Large)},
+		"in the middle of each first part":  {2, up(3 << 20), put("parts", targetstest.Large)},
+		"in the middle of a small object":   {1, up(100_000), put("small", 4<<20)},
+		"before an answer":                  {1, down(0), put("answer", 10)},
+		"at the very beginning":             {2, up(0), put("beginning", 10)},
+		"in the middle of what is read":     {1, down(5 << 20), get},
+		"again and again":                   {4, down(5 << 20), get},
+		"in the middle of an answer's head": {1, down(100), get},
+		"in the middle of a listing": {1, down(500), func(s *Store) error {
 			for _, err := range s.List(t.Context(), "") {
 				if err != nil {
 					return err
@@ -137,11 +76,11 @@ func TestConnectionsThatFallSilentAreMadeAgain(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s, b := behindHoles(t, server.WithT(t), "bucket", short(), c.holes, c.up, c.down)
+			s, w := behindHoles(t, server.WithT(t), "bucket", short(), c.holes, c.hole)
 			if err := c.do(s); err != nil {
 				t.Error(err)
 			}
-			if b.fell.Load() == 0 {
+			if w.Broken() == 0 {
 				t.Error("no connection has fallen silent")
 			}
 		})
@@ -153,7 +92,7 @@ func TestAServerThatIsSilentForGoodIsGivenUp(t *testing.T) {
 	server.Bucket("bucket")
 	p := short()
 	p.answer, p.silence = 200*time.Millisecond, 200*time.Millisecond
-	s, _ := behindHoles(t, server, "bucket", p, always, forever, 0)
+	s, _ := behindHoles(t, server, "bucket", p, 100, testenv.Break{})
 	began := time.Now()
 	for what, err := range map[string]error{
 		"check": s.Check(t.Context()),
@@ -166,7 +105,7 @@ func TestAServerThatIsSilentForGoodIsGivenUp(t *testing.T) {
 	if took := time.Since(began); took > 30*time.Second {
 		t.Errorf("it took %s", took)
 	}
-	s, _ = behindHoles(t, server, "bucket", p, always, 1<<20, forever)
+	s, _ = behindHoles(t, server, "bucket", p, 100, testenv.Break{After: 1 << 20, Up: true})
 	if err := s.Put(t.Context(), "large", bytes.NewReader(targetstest.Random(targetstest.Large))); err == nil || !strings.Contains(err.Error(), "has taken nothing for 200ms") {
 		t.Errorf("put: %v, want it to say that the server takes nothing", err)
 	}
