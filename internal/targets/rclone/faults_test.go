@@ -182,7 +182,7 @@ func TestACloseBeforeTheEnd(t *testing.T) {
 	if _, err := r.Read(make([]byte, 10)); err != nil {
 		t.Error(err)
 	}
-	process := r.(*download).process
+	process := r.(*targets.Reading).Body.(*output).process
 	if err := r.Close(); err != nil {
 		t.Error(err)
 	}

@@ -21,135 +21,120 @@ func (s *Store) Get(ctx context.Context, key string, off, n int64) (io.ReadClose
 	if off < 0 {
 		return nil, fmt.Errorf("get %s: offset %d: %w", key, off, fs.ErrInvalid)
 	}
-	d := &download{store: s, ctx: ctx, key: key, off: off}
-	if err := d.begin(n); err != nil {
+	o := &object{store: s, ctx: ctx, key: key}
+	r, err := o.begin(off, n)
+	if err != nil {
 		return nil, s.wrap("get", key, err)
 	}
-	return d, nil
+	return r, nil
 }
 
-// download reads an object from off to end. It keeps ctx for its calls.
-type download struct {
-	store    *Store
-	ctx      context.Context
-	key      string
-	off, end int64
-	of       entry // as it was when reading began
-	failures int   // since the last byte
-
-	body io.ReadCloser // nil when there is nothing to read
-	stop context.CancelCauseFunc
+// object is what is read. It keeps ctx for its calls.
+type object struct {
+	store *Store
+	ctx   context.Context
+	key   string
+	end   int64 // of what is to be read
+	of    entry // as it was when reading began
 }
 
-func (d *download) begin(n int64) (err error) {
-	d.of, err = d.store.stat(d.ctx, d.key)
+func (o *object) begin(off, n int64) (r *targets.Reading, err error) {
+	o.of, err = o.store.stat(o.ctx, o.key)
 	if errors.Is(err, fs.ErrNotExist) {
-		if failure := d.store.absent(d.ctx); failure != nil {
-			return failure
+		if failure := o.store.absent(o.ctx); failure != nil {
+			return nil, failure
 		}
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if d.end = targets.End(d.of.size, d.off, n); d.off == d.end {
-		return nil
+	o.end = targets.End(o.of.size, off, n)
+	r = &targets.Reading{
+		Ctx: o.ctx, Off: off, End: o.end, Attempts: attempts, Again: o.again,
+		Wrap: func(err error) error { return o.store.wrap("read", o.key, err) },
 	}
-	return d.store.retry(d.ctx, d.start)
+	if off < o.end {
+		r.Body, err = o.start(off)
+	}
+	return r, err
 }
 
 // start asks for what is left.
-func (d *download) start() error {
-	ctx, stop := context.WithCancelCause(d.ctx)
+func (o *object) start(off int64) (body io.ReadCloser, err error) {
+	err = o.store.retry(o.ctx, func() error {
+		body, err = o.ask(off)
+		return err
+	})
+	return body, err
+}
+
+func (o *object) ask(off int64) (io.ReadCloser, error) {
+	ctx, stop := context.WithCancelCause(o.ctx)
 	header := map[string]string{}
-	if d.off > 0 || d.end < d.of.size {
-		header["Range"] = fmt.Sprintf("bytes=%d-%d", d.off, d.end-1)
+	if off > 0 || o.end < o.of.size {
+		header["Range"] = fmt.Sprintf("bytes=%d-%d", off, o.end-1)
 	}
-	resp, err := d.store.do(ctx, http.MethodGet, d.store.at.url(d.key), header, nil)
+	resp, err := o.store.do(ctx, http.MethodGet, o.store.at.url(o.key), header, nil)
 	if err == nil {
-		if err = d.suits(resp); err != nil {
+		if err = o.suits(off, resp); err != nil {
 			_ = resp.Body.Close() // it is of no use
 		}
 	}
 	if err != nil {
 		stop(nil)
-		return err
+		return nil, err
 	}
-	d.body, d.stop = resp.Body, stop
-	return nil
+	return answer{resp.Body, stop, o.store.times.silence}, nil
 }
 
 // suits tells whether an answer begins where it should: a server that knows no ranges answers with all.
-func (d *download) suits(resp *http.Response) error {
+func (o *object) suits(off int64, resp *http.Response) error {
 	switch resp.StatusCode {
 	case http.StatusPartialContent:
-		if want, got := fmt.Sprintf("bytes %d-%d/", d.off, d.end-1), resp.Header.Get("Content-Range"); !strings.HasPrefix(got, want) {
+		if want, got := fmt.Sprintf("bytes %d-%d/", off, o.end-1), resp.Header.Get("Content-Range"); !strings.HasPrefix(got, want) {
 			return fmt.Errorf("the server answers with %.100q, and was asked for %s", got, strings.TrimSuffix(want, "/"))
 		}
 		return nil
 	case http.StatusOK:
-		if d.off > 0 {
+		if off > 0 {
 			return errors.New("the server does not know how to send a part of a file (Range), without which backups cannot be read")
 		}
-		if n := resp.ContentLength; n >= 0 && n != d.of.size {
-			return fmt.Errorf("the server sends %d bytes of a file of %d", n, d.of.size)
+		if n := resp.ContentLength; n >= 0 && n != o.of.size {
+			return fmt.Errorf("the server sends %d bytes of a file of %d", n, o.of.size)
 		}
 		return nil
 	}
 	return &refusal{resp.StatusCode}
 }
 
-func (d *download) Read(p []byte) (int, error) {
-	for {
-		if d.off == d.end {
-			return 0, io.EOF
-		}
-		n, err := d.more(p[:min(int64(len(p)), d.end-d.off)])
-		d.off += int64(n)
-		if n > 0 || err == nil {
-			d.failures = 0
-			return n, nil // an error comes again, or does no harm
-		}
-		if err := d.resume(err); err != nil {
-			return 0, d.store.wrap("read", d.key, err)
-		}
-	}
-}
-
-// more gives up a server from which nothing comes.
-func (d *download) more(p []byte) (int, error) {
-	timer := time.AfterFunc(d.store.times.silence, func() { d.stop(errors.New("nothing comes from the server")) })
-	defer timer.Stop()
-	return d.body.Read(p)
-}
-
-// resume reads on where the answer has ended too early.
-func (d *download) resume(failure error) error {
-	d.release()
-	if d.ctx.Err() != nil {
-		return context.Cause(d.ctx)
-	}
-	if d.failures++; d.failures == attempts {
-		return fmt.Errorf("%w: it ends %d bytes too early (%w), %d times in a row", io.ErrUnexpectedEOF, d.end-d.off, failure, attempts)
-	}
-	now, err := d.store.stat(d.ctx, d.key)
+// again reads on where an answer has ended too early.
+func (o *object) again(off int64, _ int, failure error) (io.ReadCloser, error) {
+	now, err := o.store.stat(o.ctx, o.key)
 	if err != nil {
-		return fmt.Errorf("%w, and then: %w", failure, err)
+		return nil, fmt.Errorf("%w, and then: %w", failure, err)
 	}
-	if now.size != d.of.size || !now.modified.Equal(d.of.modified) {
-		return errors.New("it was changed while it was read")
+	if now.size != o.of.size || !now.modified.Equal(o.of.modified) {
+		return nil, errors.New("it was changed while it was read")
 	}
-	return d.store.retry(d.ctx, d.start)
+	return o.start(off)
 }
 
-func (d *download) release() {
-	if d.body != nil {
-		d.stop(nil)
-		_ = d.body.Close() // what was read was all that there is, or an error
-		d.body = nil
-	}
+// answer is the body of one.
+type answer struct {
+	body    io.ReadCloser
+	stop    context.CancelCauseFunc
+	silence time.Duration
 }
 
-func (d *download) Close() error {
-	d.release()
+// Read gives up a server from which nothing comes.
+func (a answer) Read(p []byte) (int, error) {
+	timer := time.AfterFunc(a.silence, func() { a.stop(errors.New("nothing comes from the server")) })
+	defer timer.Stop()
+	return a.body.Read(p)
+}
+
+func (a answer) Close() error {
+	a.stop(nil)
+	_ = a.body.Close() // what was read was all that there is, or an error
 	return nil
 }
