@@ -17,6 +17,7 @@ import (
 	"github.com/backupd/backupd/internal/access"
 	"github.com/backupd/backupd/internal/archive"
 	"github.com/backupd/backupd/internal/backup"
+	"github.com/backupd/backupd/internal/bases"
 	"github.com/backupd/backupd/internal/catalog"
 	"github.com/backupd/backupd/internal/config"
 	"github.com/backupd/backupd/internal/discovery"
@@ -233,6 +234,8 @@ func (a *app) runner(src source) (*backup.Runner, error) {
 		Targets:  map[string]backup.Target{},
 		Locks:    a.locks,
 		Spool:    spool,
+		Bases:    bases.Bases{Dir: filepath.Join(a.cfg.StateDir, "indexes")},
+		LeanFor:  time.Duration(a.cfg.Full),
 		Archive:  archive.Options{Level: a.cfg.Compression, ReadLimit: int64(a.cfg.ReadLimit), Scratch: spool.Dir},
 		Seal:     a.cfg.Recipients,
 		Pruner:   a.pruner,

@@ -17,7 +17,7 @@ import (
 )
 
 func newBackup(std streams) *cobra.Command {
-	var asJSON, allowEmpty, accept bool
+	var asJSON, allowEmpty, accept, full bool
 	c := &cobra.Command{
 		Use:     "backup [VOLUME...]",
 		GroupID: "make",
@@ -33,18 +33,28 @@ the older ones, and "latest" means one of them. Look at the volume; where that i
 what it should hold, back it up once with --accept, and what comes is compared
 with that.
 
+Files that have not changed since the last backup are not read, and not stored
+again, where the volume's file system lets that be known for sure (see
+BACKUPD_FULL); --full reads and stores everything.
+
 Exit codes: 0 when every volume is on each of its targets, 3 when only some of
 that came about, 1 when nothing did. With BACKUPD_TARGETS_POLICY=any one target is
 enough for 0. "backupd sync" fills the others, as the daemon does by itself.`,
 		Example: `  backupd backup
   backupd backup app db
+  backupd backup app --full
   backupd backup app --accept    # it is much smaller by now, and that is meant`,
 		ValidArgsFunction: complete(std, volumeNames, 0),
 		RunE: withApp(std, func(ctx context.Context, a *app, args []string) error {
 			if accept && len(args) == 0 {
 				return usagef("--accept: name the volumes that hold what they should")
 			}
-			results, err := a.backup(ctx, args, func(r *backup.Runner) { r.AllowEmpty, r.Accept = allowEmpty, accept })
+			results, err := a.backup(ctx, args, func(r *backup.Runner) {
+				r.AllowEmpty, r.Accept = allowEmpty, accept
+				if full {
+					r.LeanFor = 0
+				}
+			})
 			switch {
 			case err != nil:
 				return err
@@ -58,6 +68,7 @@ enough for 0. "backupd sync" fills the others, as the daemon does by itself.`,
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
 	c.Flags().BoolVar(&allowEmpty, "allow-empty", false, "do not suspect a volume that is empty and was not empty before")
+	c.Flags().BoolVar(&full, "full", false, "read and store everything, leaning on no earlier archive")
 	c.Flags().BoolVar(&accept, "accept", false, "do not suspect the named volumes, whatever they hold: it is meant")
 	return c
 }

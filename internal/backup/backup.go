@@ -74,6 +74,7 @@ type Runner struct {
 	Log     *slog.Logger
 
 	Bases      Bases                                     // what runs may lean on; nil for nothing
+	LeanFor    time.Duration                             // longest time that archives lean on a full one; 0 is for full ones alone
 	Starts     Starts                                    // asked how containers are started; nil for not to
 	AnyTarget  bool                                      // a run that stored on one target is good
 	AllowEmpty bool                                      // do not suspect a volume that has become empty
@@ -202,6 +203,7 @@ func (r *Runner) takeHeld(ctx context.Context, readings []*reading) {
 			reading.result.Err = errors.Join(reading.result.Err, err)
 		}
 	}
+	r.settleAll(readings)
 	r.writeBack(ctx, readings)
 	stop := r.keepWrittenBack(ctx, readings)
 	hold, err := r.Keeper.Hold(ctx, job(readings).Request())

@@ -24,10 +24,10 @@ func Clones(v plan.Volume, dir string) (string, error) {
 	return beside, nil
 }
 
-// writeBack makes cloning quick, of what is dirty now. Where it cannot, that only takes longer.
+// writeBack makes cloning, and waiting for what is dirty, quick for what is so now. Where it cannot, that only takes longer.
 func (r *Runner) writeBack(ctx context.Context, readings []*reading) {
 	for _, one := range readings {
-		if one.clones == "" {
+		if one.clones == "" && !one.timed {
 			continue
 		}
 		if err := archive.WriteBack(ctx, one.folder.Path(), r.archiveOptions(one)); err != nil && ctx.Err() == nil {

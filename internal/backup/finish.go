@@ -25,6 +25,7 @@ func (r *Runner) finish(ctx context.Context, readings []*reading, arrivals <-cha
 	}
 	for _, one := range readings {
 		r.empty(one)
+		r.keepIndex(one)
 		one.tell()
 	}
 }

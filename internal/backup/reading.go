@@ -10,6 +10,7 @@ import (
 
 	"github.com/backupd/backupd/internal/access"
 	"github.com/backupd/backupd/internal/archive"
+	"github.com/backupd/backupd/internal/bases"
 	"github.com/backupd/backupd/internal/catalog"
 	"github.com/backupd/backupd/internal/plan"
 	"github.com/backupd/backupd/internal/quiesce"
@@ -35,9 +36,11 @@ type reading struct {
 	result  *Result
 	runs    map[string]*snapshot.Run // how containers were started, by id
 
-	base      *Base             // that the archive may lean on; nil for none
+	timed     bool              // files are read in the order that lets a later archive lean on this one
+	base      *bases.Base       // that the archive may lean on; nil for none
 	on        snapshot.Manifest // a good snapshot that is read from just that
 	unchanged bool              // and this one is, too
+	index     *index            // to be kept; nil when it is not
 
 	clones string        // folder where the volume's files can be cloned, or ""
 	ahead  int64         // see archive.Options
@@ -126,7 +129,7 @@ func (r *Runner) take(ctx, uploading context.Context, one *reading, taken time.T
 	one.ref, one.taken = ref, taken
 	to, err := r.seal(one)
 	if err == nil {
-		one.taking, err = one.folder.Take(ctx, to, r.archiveOptions(one))
+		one.taking, err = one.folder.Take(ctx, r.tapped(one, to), r.archiveOptions(one))
 	}
 	return one.settle(ctx, err)
 }
@@ -134,7 +137,7 @@ func (r *Runner) take(ctx, uploading context.Context, one *reading, taken time.T
 // complete archives what was taken of a volume.
 func (r *Runner) complete(ctx context.Context, one *reading) error {
 	summary, err := one.taking.Finish(ctx)
-	if err == nil && one.sealed != nil {
+	if err == nil && one.sealed != nil && !one.allThere(summary) {
 		err = one.sealed.Close()
 	}
 	if err != nil {
@@ -170,6 +173,9 @@ func (r *Runner) archiveOptions(one *reading) archive.Options {
 	o.Exclude, o.Clones, o.Ahead = one.volume.Exclude.Value, one.clones, one.ahead
 	if one.volume.Quiesce.Value == quiesce.None {
 		o.Clock, o.Prove = r.Now, true // what is not held may be proven not to have moved
+	}
+	if one.timed {
+		o.Clock = r.Now
 	}
 	if one.base != nil {
 		o.Base = one.base.Base
@@ -214,6 +220,9 @@ func (r *Runner) close(one *reading) {
 	if one.base != nil {
 		r.closeBase(one, *one.base)
 		one.base = nil
+	}
+	if one.index != nil {
+		one.index.draft.Drop()
 	}
 	r.empty(one)
 	r.shut(one)

@@ -2,6 +2,7 @@ package backup_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"io/fs"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"github.com/backupd/backupd/internal/access"
 	"github.com/backupd/backupd/internal/archive"
 	"github.com/backupd/backupd/internal/backup"
+	"github.com/backupd/backupd/internal/bases"
 	"github.com/backupd/backupd/internal/catalog"
 	"github.com/backupd/backupd/internal/engine"
 	"github.com/backupd/backupd/internal/faulttest"
@@ -56,13 +58,17 @@ type newest struct {
 	open int
 }
 
-func (n *newest) Open(ctx context.Context, _, volume string) (backup.Base, error) {
+func (n *newest) Open(ctx context.Context, _, volume string) (bases.Base, error) {
 	l, err := n.from.Volume(ctx, volume)
 	if err != nil || len(l.Snapshots) == 0 {
-		return backup.Base{}, fs.ErrNotExist
+		return bases.Base{}, fs.ErrNotExist
 	}
 	n.open++
-	return backup.Base{Base: archive.NewBase("base", nil), Archives: l.Snapshots[len(l.Snapshots)-1].Archives, Closer: n}, nil
+	return bases.Base{Base: archive.NewBase("base", nil), Archives: l.Snapshots[len(l.Snapshots)-1].Archives, Closer: n}, nil
+}
+
+func (n *newest) Begin(string, string) (*bases.Draft, error) {
+	return nil, errors.New("nothing is kept")
 }
 
 func (n *newest) Close() error {
@@ -73,17 +79,18 @@ func (n *newest) Close() error {
 // unchanged makes a world in which nothing changes from the second run on.
 func unchanged(t *testing.T) (*world, *newest) {
 	w := newWorld(t, quiesce.Pause)
-	bases := &newest{from: w.runner.Targets["near"].Catalog}
-	w.runner.Access, w.runner.Bases = unchanging{w.runner.Access}, bases
+	last := &newest{from: w.runner.Targets["near"].Catalog}
+	w.runner.Access, w.runner.Bases = unchanging{w.runner.Access}, last
+	w.runner.LeanFor = 1 << 62
 	for i := range w.volumes {
 		w.volumes[i].Retention.Value = retention.Policy{Last: 3}
 	}
-	return w, bases
+	return w, last
 }
 
 func TestAnUnchangedVolumeCommitsAManifestOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w, bases := unchanged(t)
+		w, last := unchanged(t)
 		first := w.backup(t.Context())
 		for range 4 { // more than are kept, so that the archive's own snapshot goes
 			for i, r := range w.backup(t.Context()) {
@@ -109,8 +116,8 @@ func TestAnUnchangedVolumeCommitsAManifestOnly(t *testing.T) {
 				t.Errorf("target %s has %v", name, kinds)
 			}
 		}
-		if bases.open != 0 {
-			t.Errorf("%d indexes are still open", bases.open)
+		if last.open != 0 {
+			t.Errorf("%d indexes are still open", last.open)
 		}
 		w.checkSnapshotsOpen(t, "after runs without any change")
 		w.checkNothingLeft(t, "after runs without any change")
@@ -143,7 +150,7 @@ func TestNothingLeansOnWhatATargetLacksOrHasDamaged(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w, bases := unchanged(t)
+				w, last := unchanged(t)
 				w.volumes = w.volumes[:1]
 				spoil(t, w, w.backup(t.Context())[0].Manifest)
 				r := w.backup(t.Context())[0]
@@ -153,8 +160,8 @@ func TestNothingLeansOnWhatATargetLacksOrHasDamaged(t *testing.T) {
 				if again := w.backup(t.Context())[0].Manifest; again.StoredBytes() != 0 {
 					t.Error("nor does the next one lean on that")
 				}
-				if bases.open != 0 {
-					t.Errorf("%d indexes are still open", bases.open)
+				if last.open != 0 {
+					t.Errorf("%d indexes are still open", last.open)
 				}
 			})
 		})

@@ -6,8 +6,11 @@
 package config
 
 import (
+	"errors"
+	"fmt"
 	"log/slog"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/backupd/backupd/internal/archive"
@@ -32,6 +35,7 @@ type Config struct {
 	Drill        Optional         `envconfig:"BACKUPD_DRILL" default:"never" desc:"when the daemon tries out the newest snapshot of each volume, by restoring it to a volume of its own, starting its containers on it and asking the database: a schedule, or never"`
 	Quiesce      quiesce.Mode     `envconfig:"BACKUPD_QUIESCE" default:"pause" desc:"how containers hold still: pause, stop or none"`
 	QuiesceLimit time.Duration    `envconfig:"BACKUPD_QUIESCE_LIMIT" default:"5m" want:"a time such as 90s, 5m or 1h30m, at most 24h" desc:"longest time that containers may be held"`
+	Full         Full             `envconfig:"BACKUPD_FULL" default:"7d" desc:"longest time that archives lean on a full one, such as 7d, or always: what has not changed since is not read and not stored again"`
 	Undo         time.Duration    `envconfig:"BACKUPD_UNDO" default:"72h" want:"a time such as 24h, or 0s for not at all" desc:"how long what a restore in place has replaced is kept, for undo; the next backup of the volume ends that, too"`
 	Parallel     int              `envconfig:"BACKUPD_PARALLEL" default:"1" want:"a whole number from 1 to 64" desc:"jobs at once"`
 	Compression  archive.Level    `envconfig:"BACKUPD_COMPRESSION" default:"fastest" desc:"none, fastest, default or better"`
@@ -78,6 +82,27 @@ type Optional struct{ schedule.Spec } // the zero one is never
 func (o *Optional) UnmarshalText(text []byte) (err error) {
 	o.Spec, err = schedule.ParseOptional(string(text))
 	return err
+}
+
+// Full is for how long archives may lean on a full one; 0 is not at all.
+type Full time.Duration
+
+// UnmarshalText reads a period, or a word for full archives alone.
+func (f *Full) UnmarshalText(text []byte) error {
+	word := strings.TrimSpace(string(text))
+	if word == "always" {
+		*f = 0
+		return nil
+	}
+	period, err := retention.ParsePeriod(word)
+	if err == nil && period <= 0 {
+		err = errors.New("say always for full archives alone")
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", show(word), err)
+	}
+	*f = Full(period)
+	return nil
 }
 
 // LogFormat is how the log is written.

@@ -22,7 +22,7 @@ const (
 // later gives the variables that are known and not supported yet.
 func later() []string {
 	return []string{
-		"BACKUPD_FULL", "BACKUPD_HTTP",
+		"BACKUPD_HTTP",
 	}
 }
 

@@ -63,13 +63,13 @@ func TestEverythingCanBeSet(t *testing.T) {
 	c := load(t,
 		"BACKUPD_SOURCE=dir", "BACKUPD_VOLUMES_DIR=/volumes", "BACKUPD_HOST=web 1", "BACKUPD_SCHEDULE=H 3 * * *", "BACKUPD_RETENTION=all",
 		"BACKUPD_TARGETS=nas=file:///mnt/nas, offsite=s3://bucket/a/b?endpoint=https://s3.example&region=eu-1&path-style=true",
-		"BACKUPD_TARGETS_POLICY=any", "BACKUPD_VERIFY=H 5 * * 6", "BACKUPD_DRILL=off", "BACKUPD_UNDO=24h",
+		"BACKUPD_TARGETS_POLICY=any", "BACKUPD_VERIFY=H 5 * * 6", "BACKUPD_DRILL=off", "BACKUPD_UNDO=24h", "BACKUPD_FULL=2w",
 		"BACKUPD_QUIESCE=none", "BACKUPD_QUIESCE_LIMIT=90s", "BACKUPD_PARALLEL=4", "BACKUPD_COMPRESSION=better", "BACKUPD_READ_LIMIT=100MiB",
 		"BACKUPD_SPOOL_LIMIT=1.5GB", "BACKUPD_STATE_DIR=/state", "BACKUPD_OVERRIDES=/etc/overrides", "BACKUPD_LOG_LEVEL=debug", "BACKUPD_LOG_FORMAT=json",
 		"BACKUPD_AGE_RECIPIENTS=age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p", "BACKUPD_AGE_IDENTITY=/etc/key")
 	if c.Source != Dir || c.VolumesDir != "/volumes" || c.Host != "web 1" || c.StateDir != "/state" || c.Parallel != 4 ||
 		c.Compression != archive.Better || c.ReadLimit != 100<<20 || c.SpoolLimit != 1_500_000_000 || c.LogLevel != slog.LevelDebug ||
-		c.LogFormat != JSON || c.Overrides != "/etc/overrides" || c.Recipients.None() || c.Identity != "/etc/key" || c.Undo != 24*time.Hour {
+		c.LogFormat != JSON || c.Overrides != "/etc/overrides" || c.Recipients.None() || c.Identity != "/etc/key" || c.Undo != 24*time.Hour || time.Duration(c.Full) != 14*24*time.Hour {
 		t.Errorf("settings are %+v", c)
 	}
 	d := c.Defaults()
@@ -160,9 +160,9 @@ func TestBadSettings(t *testing.T) {
 		"unknown file":     {"BACKUPD_TARGET_FILE=x", "BACKUPD_TARGET_FILE is unknown: did you mean BACKUPD_TARGETS_FILE?"},
 		"like nothing":     {"BACKUPD_XYZZY=x", "BACKUPD_XYZZY is unknown: the prefix BACKUPD_ is for the settings of backupd alone"},
 		"prefix alone":     {"BACKUPD_=x", "BACKUPD_ is unknown: the prefix BACKUPD_ is for the settings of backupd alone"},
-		"later":            {"BACKUPD_FULL=7d", "BACKUPD_FULL is not supported by this version: leave it out"},
-		"later, in a file": {"BACKUPD_FULL_FILE=/x", "BACKUPD_FULL is not supported by this version: leave it out"},
-		"like later":       {"BACKUPD_FUL=x", "BACKUPD_FUL is unknown: did you mean BACKUPD_FULL?"},
+		"later":            {"BACKUPD_HTTP=7d", "BACKUPD_HTTP is not supported by this version: leave it out"},
+		"later, in a file": {"BACKUPD_HTTP_FILE=/x", "BACKUPD_HTTP is not supported by this version: leave it out"},
+		"like later":       {"BACKUPD_HTT=x", "BACKUPD_HTT is unknown: did you mean BACKUPD_HTTP?"},
 		"source":           {"BACKUPD_SOURCE=podman", `BACKUPD_SOURCE: "podman" is unknown: choose one of [docker dir]`},
 		"no key":           {"BACKUPD_AGE_RECIPIENTS=hunter2", "BACKUPD_AGE_RECIPIENTS: key 1 of the list: it is no public key: write age1..., as age-keygen prints it, or the line of an SSH key's .pub file"},
 		"key for a path":   {"BACKUPD_AGE_IDENTITY=hunter2", "BACKUPD_AGE_IDENTITY: it is not the absolute path of a file: begin it with a slash, and put the key itself into that file; BACKUPD_AGE_IDENTITY_FILE would be a file that holds this path"},

@@ -28,7 +28,7 @@ test
 	testenv
 
 wire
-	cmd/backupd             access archive audit backup catalog config daemon discovery doctor drill durable engine engine/dir engine/docker folder gaps guard history ledger mount plan project quiesce remote restore retention seal snapshot spelling sqlite targets targets/local targets/rclone targets/s3 targets/sftp targets/webdav verify
+	cmd/backupd             access archive audit backup bases catalog config daemon discovery doctor drill durable engine engine/dir engine/docker folder gaps guard history ledger mount plan project quiesce remote restore retention seal snapshot spelling sqlite targets targets/local targets/rclone targets/s3 targets/sftp targets/webdav verify
 
 run
 	daemon                  backup engine gaps ledger plan schedule snapshot verify
@@ -39,7 +39,7 @@ run
 
 flow
 	audit                   catalog retention snapshot
-	backup                  access archive catalog engine folder plan quiesce recognise retention seal snapshot spool suspicion
+	backup                  access archive bases catalog engine folder plan quiesce recognise retention seal snapshot spool suspicion
 	discovery               engine ledger plan
 	gaps                    =backup catalog plan snapshot
 	verify                  =backup archive catalog seal snapshot
@@ -50,6 +50,7 @@ plan
 
 part
 	access                  =folder =remote archive durable engine
+	bases                   archive durable snapshot
 	catalog                 archive durable seal snapshot targets
 	engine/dir              engine
 	engine/docker           engine
