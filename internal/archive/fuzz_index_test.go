@@ -2,6 +2,7 @@ package archive
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"io"
 	"io/fs"
@@ -69,7 +70,20 @@ func FuzzDirectory(f *testing.F) {
 
 // FuzzBlocks reads records that nobody wrote, in an archive whose digests are all right: as one has it that is made to do harm.
 func FuzzBlocks(f *testing.F) {
-	r := reader(f, sampleArchive(f))
+	sample := sampleArchive(f)
+	r := reader(f, sample)
+	for _, slices := range [][]sliceRecord{
+		{{Archive: 1, Length: 100}, {Archive: 0, At: 100, Length: 3484}},
+		{{Archive: 0, Length: 1000}, {Archive: 1, At: 3, Length: 7}, {Archive: 0, At: 50, Length: 2577}},
+		{{Archive: 1, At: 1 << 40, Length: 3584}},
+		{{Archive: 2, Length: 3584}},
+	} {
+		var records bytes.Buffer
+		for _, s := range slices {
+			must(f, r.own.codec.append(&records, &s))
+		}
+		f.Add(byte(sliceSection), records.Bytes(), int64(len(slices)))
+	}
 	for kind, blocks := range map[tag][]*blockInfo{
 		entrySection: r.entryBlocks, sliceSection: r.sliceBlocks, frameSection: r.own.frameBlocks,
 	} {
@@ -79,12 +93,16 @@ func FuzzBlocks(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, kind byte, records []byte, count int64) {
-		data, err := rebuilt(t, tag(kind), records, count)
+		data, err := rebuilt(t, tag(kind), records, count, lean{
+			Name: []byte("sample"), Size: int64(len(sample)), Directory: r.own.trailer.digest,
+		})
 		if err != nil {
 			return
 		}
 		s := &stock{ReaderAt: bytes.NewReader(data)}
-		r, err := Open(t.Context(), s.source, int64(len(data)), ReaderOptions{Workers: 1})
+		r, err := Open(t.Context(), s.source, int64(len(data)), ReaderOptions{Workers: 1, Archive: func(context.Context, Lean) (Source, error) {
+			return (&stock{ReaderAt: bytes.NewReader(sample)}).source, nil
+		}})
 		if err != nil {
 			return
 		}
@@ -135,8 +153,8 @@ func browse(t *testing.T, r *Reader, e Indexed) {
 	_, _ = r.Xattrs(t.Context(), e)
 }
 
-// rebuilt is the sample with other records in the blocks of one kind.
-func rebuilt(t testing.TB, kind tag, records []byte, count int64) ([]byte, error) {
+// rebuilt is a small archive with other records in the blocks of one kind, which may lean on another.
+func rebuilt(t testing.TB, kind tag, records []byte, count int64, on ...lean) ([]byte, error) {
 	x, err := newIndexWriter("")
 	must(t, err)
 	defer x.close()
@@ -149,7 +167,7 @@ func rebuilt(t testing.TB, kind tag, records []byte, count int64) ([]byte, error
 	must(t, x.slice(sliceRecord{Length: x.totals.Plain}))
 	must(t, x.endSlice())
 	must(t, x.entry(&member{Entry: Entry{Path: "a", Kind: File, Size: 4}, data: tarBlock, stored: 4}))
-	tr, d := trailer{index: int64(len(out))}, directory{Totals: x.totals}
+	tr, d := trailer{index: int64(len(out))}, directory{Leans: on, Totals: x.totals}
 	for _, w := range []*blockWriter{&x.entries, &x.frames, &x.slices} {
 		if w.kind == kind {
 			w.records.Reset()

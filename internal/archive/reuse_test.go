@@ -82,11 +82,6 @@ func (l *lineage) wants(t testing.TB) {
 	must(t, os.RemoveAll(to))
 }
 
-// quick are options under which whatever was changed a moment ago can be relied upon soon.
-func quick() Options {
-	return Options{Level: Fastest, Clock: time.Now, unsettled: 30 * time.Millisecond}
-}
-
 // settled are options under which whatever was changed before can be relied upon.
 func settled() Options {
 	o := Options{Level: Fastest, Clock: later}
