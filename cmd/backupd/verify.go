@@ -90,11 +90,10 @@ snapshots could be read and are sound.`,
 					return err
 				}
 			}
-			failure := unsound(rows, unlisted)
 			if len(args) == 0 && len(volumes) == 0 && a.scope == (scope{}) && everythingRead(rows, unlisted) {
-				failure = errors.Join(failure, a.verifiedByHand(began))
+				a.verifiedByHand(began)
 			}
-			return failure
+			return unsound(rows, unlisted)
 		}),
 	}
 	c.Flags().BoolVar(&all, "all", false, "every snapshot, and not only the newest good ones")
@@ -198,12 +197,15 @@ func everythingRead(rows []verifyRow, unlisted error) bool {
 	return len(rows) > 0 && unlisted == nil && !slices.ContainsFunc(rows, func(r verifyRow) bool { return r.Unread })
 }
 
-// verifiedByHand has it remembered that what is stored was read back.
-func (a *app) verifiedByHand(at time.Time) error {
-	return a.ledger.Update(func(s *ledger.State) error {
+// verifiedByHand has it remembered that what is stored was read back. That it cannot be is no reason to doubt what was found.
+func (a *app) verifiedByHand(at time.Time) {
+	err := a.ledger.Update(func(s *ledger.State) error {
 		s.ByHand = at.UTC()
 		return nil
 	})
+	if err != nil {
+		a.log.Error("that it was verified cannot be remembered, so that \"backupd doctor\" does not know it", "err", err)
+	}
 }
 
 // unsound is the error of what was found, and of what could not be looked at because it could not even be listed.
