@@ -125,14 +125,20 @@ func (m *moment) untrusted(now *moment) string {
 		return "it is not known when it was looked at"
 	case string(m.Boot) != string(now.Boot):
 		return "the host was started anew"
-	case m.Mount == 0:
-		return "this kernel does not tell what is mounted"
 	case m.Mount != now.Mount || m.FileSystem != now.FileSystem:
 		return "the file system was mounted anew"
 	case jumped(m, now):
 		return "the clock was set"
 	}
 	return ""
+}
+
+// stale is untrusted for what was looked at by an earlier run: what was mounted in between is not known before Linux 5.8.
+func (m *moment) stale(now *moment) string {
+	if m != nil && m.Mount == 0 {
+		return "this kernel does not tell what is mounted"
+	}
+	return m.untrusted(now)
 }
 
 // jumped tells whether the clock was set between two moments of a boot. What corrects a clock slowly moves both clocks.

@@ -45,7 +45,7 @@ func newReuse(ctx context.Context, b *base, now *moment, span time.Duration, ind
 	d := b.from.own.directory
 	r := &reuse{
 		base: b, since: d.Made, span: span, index: index, stop: func() {},
-		numbers: make([]int, 1+len(d.Leans)), members: d.Totals.Entries, why: d.Made.untrusted(now),
+		numbers: make([]int, 1+len(d.Leans)), members: d.Totals.Entries, why: d.Made.stale(now),
 	}
 	if r.why == "" {
 		r.entries.next, r.stop = iter.Pull2(b.from.Entries(ctx, "."))
