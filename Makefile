@@ -44,7 +44,7 @@ faults: ## back up while servers and wires fail, by seeded plans; PLANS=200 SEED
 		-plans $(or $(PLANS),200) -seed $(or $(SEED),$$RANDOM)
 
 .PHONY: generations
-generations: ## archive a folder that changes at random, over and over, on each file system; GENERATIONS=300 SEED=1 UNSETTLED=30s
+generations: ## archive a folder that changes at random, over and over, on each file system; GENERATIONS=300 SEED=1; 2000 of them with UNSETTLED=30s, the real span
 	test/means.sh run --only shell -- go test -count=1 -timeout 3h -v -run TestGenerations ./internal/archive \
 		-generations $(or $(GENERATIONS),300) -seed $(or $(SEED),0) -unsettled $(or $(UNSETTLED),30ms)
 
