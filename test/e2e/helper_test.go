@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -226,26 +225,17 @@ func TestAnEngineElsewhere(t *testing.T) {
 	volume := d.Volume("data", enrolled(), nil)
 	fidelity(t, folder(t, d, volume))
 	here.backup(0, volume)
-	direct := here.archive(here.list(volume)[0])
+	want := here.exported(volume)
 
 	there := here.elsewhere(d).with("BACKUPD_STATE_DIR", t.TempDir())
 	there.local = t.TempDir()
 	there = there.with("BACKUPD_TARGETS", there.localTarget())
 	there.backup(0, volume)
-	a, err := os.ReadFile(direct)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := os.ReadFile(there.archive(there.list(volume)[0]))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(a, b) {
-		t.Errorf("the archive has %d bytes, and that of a direct reader %d, or others", len(b), len(a))
+	if there.exported(volume) != want { // the archives differ by what a later one has to know to lean on them, which a helper does not tell
+		t.Error("it is not what a direct reader has archived")
 	}
 	back := d.Volatile("back")
 	there.run(0, "restore", volume, "--to-volume", back)
-	want := here.exported(volume)
 	here.backup(0, back)
 	if here.exported(back) != want {
 		t.Error("what was restored is not what was backed up")
