@@ -61,7 +61,8 @@ func TestARestoreInPlaceKilledAtEachStep(t *testing.T) {
 				}
 			}
 			t.Logf("%d old, %d new", olds, news)
-			if olds < 2 || news < 2 { // through a helper few of the calls are those of a thread that strace(1) has count so far
+			// Through a helper the program itself makes few of the calls, and strace(1) counts them by thread, so that a kill comes less often.
+			if enough := olds > 2 && news > 2 || options != nil && olds+news > 2; !enough {
 				t.Error("that is no test")
 			}
 			if left, err := filepath.Glob(filepath.Join(p.setting("BACKUPD_STATE_DIR"), "holds", "*.journal")); len(left) > 0 || err != nil {
