@@ -127,30 +127,13 @@ func (w *room) clear(ctx context.Context) error {
 
 // Pending tells whether there are drills in the folder, that go on or were killed. It asks no engine.
 func Pending(dir string) (bool, error) {
-	all, err := journals(dir)
+	all, err := durable.Logs(dir, journalEnd)
 	return len(all) > 0, err
-}
-
-func journals(dir string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("look for journals of drills: %w", err)
-	}
-	var paths []string
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), prefix) && strings.HasSuffix(e.Name(), journalEnd) {
-			paths = append(paths, filepath.Join(dir, e.Name()))
-		}
-	}
-	return paths, nil
 }
 
 // Sweep removes what drills have left that were killed. Those that go on are left alone.
 func (r *Runner) Sweep(ctx context.Context) error {
-	paths, err := journals(r.Dir)
+	paths, err := durable.Logs(r.Dir, journalEnd)
 	if err != nil || len(paths) == 0 {
 		return err
 	}

@@ -56,3 +56,15 @@ func SyncDir(path string) error {
 	}
 	return nil
 }
+
+// SyncFileSystem makes all that was written to the file system of a folder, by whomever, survive a power cut.
+func SyncFileSystem(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("sync file system: %w", err)
+	}
+	if err := errors.Join(unix.Syncfs(int(dir.Fd())), dir.Close()); err != nil {
+		return fmt.Errorf("sync file system of %s: %w", path, err)
+	}
+	return nil
+}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -138,6 +139,20 @@ func RemoveLog(path string, l *Log) error {
 		err = fmt.Errorf("remove log: %w", err)
 	}
 	return errors.Join(err, SyncDir(filepath.Dir(path)), l.Close())
+}
+
+// Logs gives the paths of all logs in a folder whose names end so, in order. Where there is no folder there are none.
+func Logs(dir, end string) (paths []string, err error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("look for logs: %w", err)
+	}
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), end) {
+			paths = append(paths, filepath.Join(dir, e.Name()))
+		}
+	}
+	return paths, nil
 }
 
 // SweepLogs removes what makers of logs left behind who died in the middle of it, all of an age that no living one needs.

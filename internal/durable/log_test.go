@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -83,5 +84,21 @@ func TestKeysHaveOneHolderEach(t *testing.T) {
 	}
 	if err := one.Try("c"); !errors.Is(err, ErrLocked) {
 		t.Errorf("dropping its own, somebody dropped another's: %v", err)
+	}
+}
+
+func TestLogs(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"b.journal", "a.journal", "a.journal.new", "c.refused"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := Logs(dir, ".journal")
+	if want := []string{filepath.Join(dir, "a.journal"), filepath.Join(dir, "b.journal")}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("logs are %q, %v", got, err)
+	}
+	if got, err := Logs(filepath.Join(dir, "none"), ".journal"); len(got) > 0 || err != nil {
+		t.Errorf("of no folder they are %q, %v", got, err)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -15,33 +14,15 @@ import (
 
 // Pending tells whether there are journals in the folder, of holds of whichever process. It asks no engine.
 func Pending(dir string) (bool, error) {
-	all, err := journals(dir)
+	all, err := durable.Logs(dir, journalEnd)
 	return len(all) > 0, err
-}
-
-// journals are the paths of all journals of a folder, in order of name.
-func journals(dir string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("look for journals: %w", err)
-	}
-	var paths []string
-	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), journalEnd) {
-			paths = append(paths, filepath.Join(dir, e.Name()))
-		}
-	}
-	return paths, nil
 }
 
 // Recover lets go of what processes that died have left held, and tells which containers it resumed. It may be called at any time, and
 // as often as one likes: it leaves alone what living processes hold, what runs, and what somebody else has changed since. A journal
 // that no hold has written is set aside, and nothing is done that it says.
 func (k *Keeper) Recover(ctx context.Context) (resumed []string, err error) {
-	paths, err := journals(k.dir)
+	paths, err := durable.Logs(k.dir, journalEnd)
 	if err != nil || len(paths) == 0 {
 		return nil, err
 	}
