@@ -6,8 +6,6 @@ package bases
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -56,15 +54,9 @@ type Base struct {
 	io.Closer
 }
 
-// name begins the names of a volume's files. It is a digest, since names of volumes can be as long as a file's may be.
-func name(host, volume string) string {
-	sum := sha256.Sum256([]byte(snapshot.VolumePrefix(host, volume)))
-	return hex.EncodeToString(sum[:16])
-}
-
 // Open gives what the next archive of a volume may lean on; errors.Is(err, fs.ErrNotExist) holds for none.
 func (b Bases) Open(ctx context.Context, host, volume string) (Base, error) {
-	k, err := b.read(filepath.Join(b.Dir, name(host, volume)+keptEnd))
+	k, err := b.read(filepath.Join(b.Dir, snapshot.FileName(host, volume)+keptEnd))
 	if err != nil {
 		return Base{}, err
 	}
@@ -121,7 +113,7 @@ func (b Bases) Begin(host, volume string) (*Draft, error) {
 	if err := os.MkdirAll(b.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder of indexes: %w", err)
 	}
-	d := &Draft{bases: b, name: name(host, volume)}
+	d := &Draft{bases: b, name: snapshot.FileName(host, volume)}
 	var err error
 	if d.file, err = os.OpenFile(filepath.Join(b.Dir, d.name+"-"+rand.Text()+indexEnd), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
 		return nil, fmt.Errorf("keep an index: %w", err)

@@ -2,8 +2,6 @@ package catalog
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"hash/crc32"
@@ -36,8 +34,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // path is named by a digest, since names of volumes can be as long as a file's may be.
 func (c *Cache) path(host, volume string) string {
-	sum := sha256.Sum256([]byte(snapshot.VolumePrefix(host, volume)))
-	return filepath.Join(c.dir, hex.EncodeToString(sum[:16])+".manifests")
+	return filepath.Join(c.dir, snapshot.FileName(host, volume)+".manifests")
 }
 
 func title(host, volume string) []byte {

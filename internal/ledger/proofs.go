@@ -1,8 +1,6 @@
 package ledger
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -127,8 +125,7 @@ func (l *Ledger) lockedProofs(do func() error) error {
 }
 
 func (l *Ledger) proofs(host, volume string) string {
-	sum := sha256.Sum256([]byte(snapshot.VolumePrefix(host, volume)))
-	return filepath.Join(l.dir, proofsName, hex.EncodeToString(sum[:16])+".json")
+	return filepath.Join(l.dir, proofsName, snapshot.FileName(host, volume)+".json")
 }
 
 func (l *Ledger) writeProofs(host, volume string, p Proofs) error {

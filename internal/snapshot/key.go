@@ -1,6 +1,8 @@
 package snapshot
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/url"
@@ -43,6 +45,13 @@ func HostPrefix(host string) string { return Escape(host) + "/" }
 
 // VolumePrefix begins the keys of everything that is kept for a volume. Its final slash keeps "app" apart from "app2".
 func VolumePrefix(host, volume string) string { return HostPrefix(host) + Escape(volume) + "/" }
+
+// FileName begins the names of files that are kept on a host for a volume. It is a digest, since names can be as long as a file's may be; whose a
+// file is has to stand in it.
+func FileName(host, volume string) string {
+	sum := sha256.Sum256([]byte(VolumePrefix(host, volume)))
+	return hex.EncodeToString(sum[:16])
+}
 
 // ErrForeign marks a key that no part of backupd writes.
 var ErrForeign = errors.New("not an object of a snapshot")
