@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -63,7 +65,11 @@ func (a *app) undo(ctx context.Context, volume string, again bool) error {
 	}
 	fmt.Fprintf(a.std.out, "volume %s holds again what it held before\n", printable(volume))
 	a.tellDown(result)
-	fmt.Fprintf(a.std.out, "what was taken out is kept as well: \"backupd undo %s --%s\" puts it back\n", printable(volume), map[bool]string{false: "again", true: "commit"}[again])
+	back := "backupd undo " + printable(volume)
+	if !again {
+		back += " --again"
+	}
+	fmt.Fprintf(a.std.out, "what was taken out is kept as well: %q puts it back\n", back)
 	return unwell(result)
 }
 
@@ -73,8 +79,15 @@ func (a *app) commit(ctx context.Context, volume string) error {
 	if err != nil {
 		return err
 	}
+	known, err := a.exchanges().Of(volume)
+	if errors.Is(err, fs.ErrNotExist) { // or forgotten, with the state directory
+		known, err = restore.Exchange{Volume: volume}, nil
+	}
 	const ever = 100 * 365 * 24 * time.Hour // clocks differ
-	if err := a.keeping(src).Drop(ctx, restore.Exchange{Volume: volume}, a.now().Add(ever)); err != nil {
+	if err == nil {
+		err = a.keeping(src).Drop(ctx, known, a.now().Add(ever))
+	}
+	if err != nil {
 		return err
 	}
 	fmt.Fprintf(a.std.out, "nothing is kept any more of what restores of volume %s have replaced\n", printable(volume))

@@ -6,15 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/backupd/backupd/internal/archive"
 	"github.com/backupd/backupd/internal/bases"
 	"github.com/backupd/backupd/internal/catalog"
+	"github.com/backupd/backupd/internal/durable"
 	"github.com/backupd/backupd/internal/folder"
 	"github.com/backupd/backupd/internal/snapshot"
 )
@@ -197,11 +195,7 @@ func (r *Runner) settleAll(readings []*reading) {
 		if !one.timed {
 			continue
 		}
-		f, err := os.Open(one.folder.Path())
-		if err == nil {
-			err = errors.Join(unix.Syncfs(int(f.Fd())), f.Close())
-		}
-		if err != nil {
+		if err := durable.SyncFileSystem(one.folder.Path()); err != nil {
 			r.Log.Warn("containers may be held longer than need be", "volume", one.volume.Name, "err", err)
 		}
 	}

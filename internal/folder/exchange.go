@@ -8,6 +8,8 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+
+	"github.com/backupd/backupd/internal/durable"
 )
 
 // ErrUnsettled marks an exchange that came to no end: the volume may hold some of both. Settle is to be tried again once the reason is
@@ -116,12 +118,17 @@ func (s *Stage) turned() bool {
 	return err == nil
 }
 
-// turn notes that the exchange is taken back. From then on it is.
+// turn notes that the exchange is taken back. From then on it is. What stands there already is nothing to write to: in a stage inside the volume
+// it may be a link of somebody's making.
 func (s *Stage) turn() error {
-	if err := os.WriteFile(filepath.Join(s.dir, backName), nil, 0o600); err != nil {
-		return err
+	f, err := os.OpenFile(filepath.Join(s.dir, backName), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
 	}
-	return s.sync(s.dir)
+	if err == nil {
+		err = f.Close()
+	}
+	return errors.Join(err, s.sync(s.dir))
 }
 
 // arrange has each entry lie where it belongs, whatever was done of that before.
@@ -145,18 +152,20 @@ func (s *Stage) arrange(p plan, entries iter.Seq2[entry, error], back bool) (err
 		}
 		number++
 	}
-	if p.Part && s.hasty {
+	if !p.Part {
+		here, there := p.There, p.Here
+		if back {
+			here, there = p.Here, p.There
+		}
+		if err := x.apply(here, there); err != nil {
+			return err
+		}
+	}
+	switch {
+	case s.hasty:
 		return nil
-	}
-	if p.Part {
-		return syncFileSystem(s.volume)
-	}
-	here, there := p.There, p.Here
-	if back {
-		here, there = p.Here, p.There
-	}
-	if err := x.apply(here, there); err != nil || s.hasty {
-		return err
+	case p.Part: // in any of its folders
+		return durable.SyncFileSystem(s.volume)
 	}
 	return x.sync()
 }

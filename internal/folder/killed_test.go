@@ -480,3 +480,44 @@ func TestSettlingKilledAtEachOfItsCalls(t *testing.T) {
 		})
 	}
 }
+
+// Somebody who can write to the volume must not have us write to what he cannot.
+func TestALinkInAStageIsNotWrittenThrough(t *testing.T) {
+	for _, name := range []string{backName, planName, planName + ".new"} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t, "inside")
+			left := staged(t, s.f, "new")
+			must(t, left.plan())
+			must(t, left.become(exchanged))
+			must(t, os.Remove(filepath.Join(s.f.path, "file"))) // so that it cannot be completed, nor taken back
+			precious := filepath.Join(t.TempDir(), "precious")
+			must(t, os.WriteFile(precious, []byte("mine"), 0o600))
+			link := filepath.Join(left.Where(), name)
+			_ = os.Remove(link)
+			must(t, os.Symlink(precious, link))
+			if _, err := s.f.Settle(t.Context()); !errors.Is(err, ErrUnsettled) {
+				t.Errorf("error %v", err)
+			}
+			if got, err := os.ReadFile(precious); string(got) != "mine" || err != nil {
+				t.Errorf("it holds %q, %v", got, err)
+			}
+		})
+	}
+}
+
+// What is kept is not exchanged with some of both.
+func TestNothingIsUndoneWhileAnExchangeIsUnsettled(t *testing.T) {
+	forBoth(t, func(t *testing.T, f Folder) {
+		must(t, staged(t, f, "new").Exchange(t.Context()))
+		dead := staged(t, f, "newer")
+		must(t, dead.plan())
+		must(t, dead.become(exchanged))
+		if _, err := f.Replaced(t.Context(), false); !errors.Is(err, ErrUnsettled) {
+			t.Errorf("error %v", err)
+		}
+		_, err := f.Settle(t.Context())
+		must(t, err)
+		_, err = f.Replaced(t.Context(), false)
+		must(t, err)
+	})
+}

@@ -16,6 +16,9 @@ import (
 
 // Replaced gives the stage with what the last restore replaced, or with again, what the last undoing of one did. None is fs.ErrNotExist.
 func (f Folder) Replaced(_ context.Context, again bool) (*Stage, error) {
+	if err := f.unsettled(); err != nil {
+		return nil, err
+	}
 	wanted := replaced
 	if again {
 		wanted = undone

@@ -90,7 +90,7 @@ func (s *Stage) writePlan(p plan, entries iter.Seq2[entry, error]) (err error) {
 
 // readPlan reads what a plan begins with, and gives its entries. Nothing in it is believed that no exchange can have written.
 func readPlan(dir string) (p plan, entries iter.Seq2[entry, error], err error) {
-	f, err := os.OpenFile(filepath.Join(dir, planName), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	f, err := openPlan(dir)
 	if err != nil {
 		return plan{}, nil, fmt.Errorf("read the plan of an exchange: %w", err)
 	}
@@ -106,6 +106,10 @@ func readPlan(dir string) (p plan, entries iter.Seq2[entry, error], err error) {
 		return plan{}, nil, fmt.Errorf("read the plan of an exchange in %s: %w", dir, err)
 	}
 	return p, p.entries(dir), nil
+}
+
+func openPlan(dir string) (*os.File, error) {
+	return os.OpenFile(filepath.Join(dir, planName), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 }
 
 func scan(f *os.File) *bufio.Scanner {
@@ -134,7 +138,7 @@ func (p plan) check() error {
 // entries opens the plan anew, so that it can be gone through more than once and while another one is written.
 func (p plan) entries(dir string) iter.Seq2[entry, error] {
 	return func(yield func(entry, error) bool) {
-		f, err := os.Open(filepath.Join(dir, planName))
+		f, err := openPlan(dir)
 		if err != nil {
 			yield(entry{}, err)
 			return

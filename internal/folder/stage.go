@@ -133,7 +133,7 @@ func (s *Stage) furnish() (err error) {
 // prepare writes back what came in, for which nobody is to wait later, and notes what of the volume it is to replace.
 func (s *Stage) prepare(part bool) error {
 	if !s.hasty {
-		if err := syncFileSystem(s.dir); err != nil {
+		if err := durable.SyncFileSystem(s.dir); err != nil {
 			return err
 		}
 	}
@@ -211,16 +211,4 @@ func (s *Stage) unseen(parent string, do func() error) error {
 		return do()
 	}
 	return unchanged(s.volume, do)
-}
-
-// syncFileSystem makes all that was written there survive a power cut.
-func syncFileSystem(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(unix.Syncfs(int(f.Fd())), f.Close()); err != nil {
-		return fmt.Errorf("write back %s: %w", dir, err)
-	}
-	return nil
 }

@@ -39,7 +39,7 @@ run
 
 flow
 	audit                   catalog retention snapshot
-	backup                  access archive bases catalog engine folder plan quiesce recognise retention seal snapshot spool suspicion
+	backup                  access archive bases catalog durable engine folder plan quiesce recognise retention seal snapshot spool suspicion
 	discovery               engine ledger plan
 	gaps                    =backup catalog plan snapshot
 	verify                  =backup archive catalog seal snapshot

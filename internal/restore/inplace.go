@@ -52,9 +52,11 @@ func (r *Runner) InPlace(ctx context.Context, req Request, v engine.Volume, then
 		return r.takeBack(ctx, v, f, stage, result)
 	}
 	if then.Commit && len(result.Unhealthy) == 0 {
-		err = r.commit(ctx, v, stage, &result)
+		if result.Kept = ""; stage.Discard(ctx) != nil { // as closing it will tell
+			result.Kept = stage.Where()
+		}
 	}
-	return result, err
+	return result, nil
 }
 
 // close has nothing left of a stage that is of no use any more.
@@ -70,15 +72,6 @@ func (r *Runner) takeBack(ctx context.Context, v engine.Volume, f access.Folder,
 	result, failed := r.exchange(ctx, v, f, stage)
 	result.Report, result.Undone = bad.Report, failed == nil
 	return result, errors.Join(err, failed)
-}
-
-func (r *Runner) commit(ctx context.Context, v engine.Volume, stage access.Stage, result *Result) error {
-	if err := stage.Discard(ctx); err != nil {
-		result.Kept = stage.Where()
-		return nil // closing it tells
-	}
-	result.Kept = ""
-	return r.Exchanges.Forget(v.Name)
 }
 
 // Undo puts back what the last restore of a volume in place replaced; or with again, what the last Undo did.

@@ -31,13 +31,14 @@ func (k Keeping) Settle(ctx context.Context, volumes []string) error {
 	var errs []error
 	for _, name := range volumes {
 		e, err := k.Exchanges.Of(name)
-		switch {
-		case errors.Is(err, fs.ErrNotExist) || err == nil && !e.Pending:
+		if errors.Is(err, fs.ErrNotExist) || err == nil && !e.Pending {
 			continue
-		case err == nil:
-			err = k.settle(ctx, e)
 		}
-		if err != nil {
+		if err != nil { // what is remembered cannot be read: the volume itself shows what there is to do
+			k.Log.Warn("it is not known whether a restore was killed in the middle of an exchange: looking", "volume", name, "err", err)
+			e = Exchange{Volume: name}
+		}
+		if err := k.settle(ctx, e); err != nil {
 			errs = append(errs, fmt.Errorf("put volume %q in order, in which a restore was killed: %w", name, err))
 		}
 	}
@@ -85,7 +86,7 @@ func (k Keeping) SettleHere(ctx context.Context, e Exchange) (bool, error) {
 // Drop removes what restores of a volume have replaced before some moment.
 func (k Keeping) Drop(ctx context.Context, e Exchange, before time.Time) (err error) {
 	if e.Pending {
-		return nil
+		return fmt.Errorf("volume %q: %w: run \"backupd recover\" first", e.Volume, folder.ErrUnsettled)
 	}
 	f, err := k.open(ctx, e.Volume)
 	if errors.Is(err, engine.ErrNotFound) {

@@ -198,3 +198,50 @@ func TestContainersOfAnUnsettledVolumeStayStopped(t *testing.T) {
 		t.Errorf("%+v, %v", e, err)
 	}
 }
+
+// A restore that keeps nothing leaves to expire what an earlier one has kept.
+func TestWhatAnEarlierRestoreKeptIsNotForgotten(t *testing.T) {
+	w := newWorld(t)
+	v := w.volume(t, "app", old)
+	w.then = restore.After{}
+	_, err := w.inPlace(t, v)
+	must(t, err)
+	w.then = restore.After{Commit: true}
+	_, err = w.inPlace(t, v)
+	must(t, err)
+	all, err := w.runner.Exchanges.All()
+	must(t, err)
+	if len(all) != 1 {
+		t.Fatalf("remembered is %+v", all)
+	}
+	must(t, w.keeping().Drop(t.Context(), all[0], time.Now().Add(time.Minute)))
+	wantNothingLeft(t, v.Mountpoint)
+}
+
+// What is to be put in order is neither dropped nor forgotten.
+func TestAnUnsettledVolumeIsNotForgotten(t *testing.T) {
+	w := newWorld(t)
+	w.volume(t, "app", old)
+	pending := restore.Exchange{Volume: "app", Pending: true}
+	must(t, w.runner.Exchanges.Remember(pending))
+	if err := w.keeping().Drop(t.Context(), pending, time.Now()); !errors.Is(err, folder.ErrUnsettled) || !strings.Contains(err.Error(), "backupd recover") {
+		t.Errorf("error %v", err)
+	}
+	if e, err := w.runner.Exchanges.Of("app"); err != nil || !e.Pending {
+		t.Errorf("%+v, %v", e, err)
+	}
+}
+
+// Containers do not wait for a file that nobody can read: the volume shows what there is to do.
+func TestWhatIsRememberedCannotBeRead(t *testing.T) {
+	w := newWorld(t)
+	w.volume(t, "app", old)
+	must(t, w.runner.Exchanges.Remember(restore.Exchange{Volume: "app"}))
+	files, err := filepath.Glob(filepath.Join(w.runner.Exchanges.Dir, "*"))
+	must(t, err)
+	must(t, os.WriteFile(files[0], []byte("{"), 0o600))
+	must(t, w.keeping().Settle(t.Context(), []string{"app"}))
+	if e, err := w.runner.Exchanges.Of("app"); err != nil || e.Pending {
+		t.Errorf("%+v, %v", e, err)
+	}
+}
